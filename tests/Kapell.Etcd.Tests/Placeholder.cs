@@ -1,0 +1,3 @@
+namespace Kapell.Etcd.Tests;
+
+public sealed class Placeholder;

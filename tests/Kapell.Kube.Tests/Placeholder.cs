@@ -1,0 +1,3 @@
+namespace Kapell.Kube.Tests;
+
+public sealed class Placeholder;

@@ -1,0 +1,3 @@
+namespace Kapell.Sim;
+
+public sealed class Placeholder;

@@ -1,0 +1,3 @@
+namespace Kapell.Tidy;
+
+public sealed class Placeholder;
