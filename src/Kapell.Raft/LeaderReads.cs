@@ -1,0 +1,100 @@
+namespace Kapell.Raft;
+
+/// <summary>Linearizable reads without a log entry (thesis §6.4): the leader proves by a round of heartbeats that it still leads.</summary>
+internal sealed class LeaderReads(RaftCore core)
+{
+    private readonly ReadQueue _queue = new();
+
+    // Reads that came before we committed anything in our term: until then our commit index may lie behind the cluster's.
+    private readonly List<(MemberId From, ulong Context)> _early = [];
+
+    private bool HasCommittedInTerm => core.Log.TermAt(core.Log.Committed) == core.Term;
+
+    public void Clear()
+    {
+        _queue.Clear();
+        _early.Clear();
+    }
+
+    /// <summary>False when too many wait already.</summary>
+    public bool Request(MemberId from, ulong context)
+    {
+        if (_queue.Count + _early.Count >= core.Config.PendingReadsMax)
+        {
+            return false;
+        }
+
+        if (!HasCommittedInTerm)
+        {
+            _early.Add((from, context));
+            return true;
+        }
+
+        if (core.Members.State.IsSingleVoter)
+        {
+            // Nobody else can have been elected.
+            Answer(new PendingRead(from, context, core.Log.Committed));
+            return true;
+        }
+
+        _queue.Add(new PendingRead(from, context, core.Log.Committed));
+        _queue.Acknowledge(core.Id, _queue.Position);
+        BroadcastHeartbeat();
+        return true;
+    }
+
+    /// <summary>The commit index moved.</summary>
+    public void Committed()
+    {
+        if (_early.Count == 0 || !HasCommittedInTerm)
+        {
+            return;
+        }
+
+        List<(MemberId From, ulong Context)> early = [.. _early];
+        _early.Clear();
+        foreach ((MemberId from, ulong context) in early)
+        {
+            Request(from, context);
+        }
+    }
+
+    public void Acknowledge(MemberId from, ulong position)
+    {
+        if (position == 0)
+        {
+            return;
+        }
+
+        _queue.Acknowledge(from, position);
+        _queue.TakeConfirmed(core.Members).ForEach(Answer);
+    }
+
+    public void BroadcastHeartbeat()
+    {
+        ulong position = _queue.Position;
+        foreach ((MemberId id, Progress progress) in core.Members.All)
+        {
+            if (id == core.Id)
+            {
+                continue;
+            }
+
+            // Never beyond what the member is known to have, or it would commit what differs.
+            LogIndex commit = LogIndex.Min(progress.Match, core.Log.Committed);
+            core.Send(new Heartbeat(core.Id, id, core.Term, commit, position));
+            progress.SentCommit(commit);
+        }
+    }
+
+    private void Answer(PendingRead read)
+    {
+        if (read.From == core.Id)
+        {
+            core.ReadStates.Add(new ReadState(read.Context, read.Index));
+            return;
+        }
+
+        core.Send(new ReadIndexResponse(core.Id, read.From, core.Term, read.Context, read.Index));
+    }
+}
