@@ -1,11 +1,88 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Kapell.Base;
+using Kapell.Cli.Images;
+using Kapell.Cli.Node;
+using Kapell.Cli.Up;
+using Microsoft.Extensions.Logging;
+
 namespace Kapell.Cli;
 
-/// <summary>The one executable: finds the component by subcommand or by the name it was called through, and runs it.</summary>
+/// <summary>The one executable: finds the command by the first word, or by the name it was called through, and runs it.</summary>
 internal static class Program
 {
-    private static int Main(string[] args)
+    private const int UsageError = 2;
+
+    private static async Task<int> Main(string[] args)
     {
-        Console.Error.WriteLine($"kapell: nothing here yet for '{string.Join(' ', args)}'");
-        return 2;
+        string calledAs = Path.GetFileName(Environment.GetCommandLineArgs()[0]);
+        if (Environment.GetEnvironmentVariable("KAPELL_CALLED_AS") is { Length: > 0 } name)
+        {
+            calledAs = Path.GetFileName(name);
+        }
+
+        bool byLink = Components.Find(calledAs) is not null;
+        string command = byLink ? calledAs : args.FirstOrDefault() ?? "help";
+        string[] rest = byLink ? args : args[Math.Min(1, args.Length)..];
+        try
+        {
+            return await DispatchAsync(command, rest);
+        }
+        catch (FlagException e)
+        {
+            await Console.Error.WriteLineAsync($"kapell {command}: {e.Message}\n  next: kapell {command} --help");
+            return UsageError;
+        }
+        catch (Exception e) when (e is UpException or CommandFailedException)
+        {
+            await Console.Error.WriteLineAsync($"kapell {command}: {e.Message}");
+            return 1;
+        }
+        catch (IOException e)
+        {
+            await Console.Error.WriteLineAsync($"kapell {command}: {e.Message}\n  next: is the disk full or the folder not yours?");
+            return 1;
+        }
+    }
+
+    private static async Task<int> DispatchAsync(string command, string[] args)
+    {
+        switch (command)
+        {
+            case "up":
+                return await UpCommand.RunAsync(args, TimeProvider.System, Console.Out);
+            case "down":
+                return await DownCommand.RunAsync(args, TimeProvider.System, Console.Out);
+            case "status":
+                return await StatusCommand.RunAsync(args, Console.Out);
+            case "images":
+                return await ImagesCommand.RunAsync(args, Console.Out, CancellationToken.None);
+            case "version" or "--version":
+                Console.WriteLine("kapell " + BuildFacts.Version);
+                return 0;
+            case "help" or "--help" or "-h":
+                Console.Write(HelpText.All);
+                return 0;
+        }
+
+        return Components.Find(command) is { } component
+            ? await RunComponentAsync(component, args)
+            : throw new FlagException($"unknown command \"{command}\"");
+    }
+
+    private static async Task<int> RunComponentAsync(ComponentMain component, string[] args)
+    {
+        using CancellationTokenSource stopping = new();
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stopping.Cancel();
+        }
+
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using ConsoleLogs logs = new(LogLevel.Information, TimeProvider.System);
+        ulong seed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
+        return await component(args, TimeProvider.System, seed, logs, Console.Error, stopping.Token);
     }
 }

@@ -1,0 +1,74 @@
+using Kapell.Cli.Up;
+
+namespace Kapell.Cli.Node;
+
+/// <summary>Takes down what a cluster left running on this machine: its pods' shims and its containerd.</summary>
+internal static class NodeCleaner
+{
+    /// <returns>How many pods were stopped.</returns>
+    public static async Task<int> StopContainersAsync(ClusterLayout layout, TimeProvider time, CancellationToken stopping)
+    {
+        // A shim is known by the socket of its containerd on its command line; one shim holds one pod's containers.
+        string[] shims = [.. Directory.GetDirectories("/proc").Where(d => IsShim(d, layout.ContainerdSocket)).Select(d => Path.GetFileName(d)!)];
+        ContainerdRunner containerd = new(layout, time);
+        if (HostProcess.Find("ctr") is { } ctr && File.Exists(layout.ContainerdSocket) && containerd.FindRunning() is not null)
+        {
+            await KillTasksAsync(ctr, layout, stopping);
+        }
+
+        await containerd.StopAsync(stopping);
+        foreach (string shim in shims)
+        {
+            foreach (int child in Children(int.Parse(shim)))
+            {
+                Signals.Send(child, Signals.Kill);
+            }
+
+            Signals.Send(int.Parse(shim), Signals.Terminate);
+        }
+
+        await Task.Delay(TimeSpan.FromMilliseconds(shims.Length > 0 ? 300 : 0), time, stopping);
+        foreach (string shim in shims.Where(s => IsShim("/proc/" + s, layout.ContainerdSocket)))
+        {
+            Signals.Send(int.Parse(shim), Signals.Kill);
+        }
+
+        return shims.Length;
+    }
+
+    private static async Task KillTasksAsync(string ctr, ClusterLayout layout, CancellationToken stopping)
+    {
+        string[] prefix = ["--address", layout.ContainerdSocket, "-n", "k8s.io", "tasks"];
+        ProcessResult list = await HostProcess.RunAsync(ctr, [.. prefix, "ls", "-q"], stopping);
+        foreach (string id in list.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            await HostProcess.RunAsync(ctr, [.. prefix, "kill", "-a", "-s", "SIGKILL", id], stopping);
+        }
+    }
+
+    private static bool IsShim(string process, string socket)
+    {
+        try
+        {
+            string line = File.ReadAllText(process + "/cmdline");
+            return line.Contains("containerd-shim", StringComparison.Ordinal) && line.Contains(socket, StringComparison.Ordinal);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return false;
+        }
+    }
+
+    private static IEnumerable<int> Children(int pid)
+    {
+        string file = $"/proc/{pid}/task/{pid}/children";
+        try
+        {
+            return File.ReadAllText(file).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse);
+        }
+        catch (IOException)
+        {
+            return [];
+        }
+    }
+}

@@ -1,0 +1,32 @@
+namespace Kapell.Cli.Up;
+
+/// <summary>The components by the names they are known under: subcommand and upstream program.</summary>
+internal static class Components
+{
+    public static ComponentMain Etcd { get; } = Missing("Etcd");
+
+    public static ComponentMain ApiServer { get; } = Missing("ApiServer");
+
+    public static ComponentMain ControllerManager { get; } = Missing("ControllerManager");
+
+    public static ComponentMain Scheduler { get; } = Missing("Scheduler");
+
+    public static ComponentMain Kubelet { get; } = Missing("Kubelet");
+
+    /// <summary>Null when the name is none of a component's.</summary>
+    public static ComponentMain? Find(string name) => name switch
+    {
+        "etcd" => Etcd,
+        "apiserver" or "kube-apiserver" => ApiServer,
+        "controller-manager" or "kube-controller-manager" => ControllerManager,
+        "scheduler" or "kube-scheduler" => Scheduler,
+        "kubelet" => Kubelet,
+        _ => null,
+    };
+
+    private static ComponentMain Missing(string name) => (_, _, _, _, output, _) =>
+    {
+        output.WriteLine($"{name} is not built into this version of kapell");
+        return Task.FromResult(1);
+    };
+}
