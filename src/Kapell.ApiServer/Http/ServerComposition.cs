@@ -1,0 +1,55 @@
+using Microsoft.AspNetCore.Http;
+
+namespace Kapell.ApiServer.Http;
+
+/// <summary>Names every part of the server: the one place where authenticators, authorizers, admission and endpoints are put together.</summary>
+public static class ServerComposition
+{
+    public static ServerParts Compose(ServerContext context)
+    {
+        ServerParts parts = new();
+        parts.Authenticators.Add(new CertificateAuthenticator());
+        parts.Authorizers.Add(new MastersAuthorizer());
+        _ = context;
+        return parts;
+    }
+}
+
+/// <summary>The client certificate's subject: CN is the user, each O a group. The TLS layer has verified it against --client-ca-file.</summary>
+internal sealed class CertificateAuthenticator : IAuthenticator
+{
+    public ValueTask<AuthenticationResult> AuthenticateAsync(HttpContext context, CancellationToken cancel)
+    {
+        if (context.Connection.ClientCertificate is not { } certificate)
+        {
+            return ValueTask.FromResult(AuthenticationResult.NotMine);
+        }
+
+        string name = "";
+        List<string> groups = [];
+        foreach (var part in certificate.SubjectName.EnumerateRelativeDistinguishedNames())
+        {
+            if (!part.HasMultipleElements && part.GetSingleElementType().Value is { } oid && part.GetSingleElementValue() is { } value)
+            {
+                name = oid == "2.5.4.3" && name.Length == 0 ? value : name;
+                if (oid == "2.5.4.10")
+                {
+                    groups.Add(value);
+                }
+            }
+        }
+
+        return ValueTask.FromResult(name.Length == 0
+            ? AuthenticationResult.NotMine
+            : AuthenticationResult.Of(new UserInfo { Name = name, Groups = groups }));
+    }
+}
+
+/// <summary>Members of system:masters may do everything (upstream: authorizerfactory privileged groups).</summary>
+internal sealed class MastersAuthorizer : IAuthorizer
+{
+    public ValueTask<AuthorizationResult> AuthorizeAsync(AuthorizationAttributes attributes, CancellationToken cancel) =>
+        ValueTask.FromResult(attributes.User.Groups.Contains(UserInfo.Masters)
+            ? new AuthorizationResult(Decision.Allow, "")
+            : new AuthorizationResult(Decision.NoOpinion, ""));
+}
