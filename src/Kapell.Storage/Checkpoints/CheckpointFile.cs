@@ -1,0 +1,91 @@
+using System.Globalization;
+
+namespace Kapell.Storage.Checkpoints;
+
+/// <summary>A checkpoint that has been read through and found whole.</summary>
+/// <param name="Tag">The caller's place in history (a log index), also in the file name.</param>
+public sealed record CheckpointInfo(string Path, ulong Tag, long FileBytes);
+
+/// <summary>
+/// Checkpoints of a directory: one file each, opaque content in checked blocks, complete or not there at all (a temporary name, flushed,
+/// renamed, the directory flushed).
+/// </summary>
+public static class CheckpointFile
+{
+    internal const string TemporaryExtension = ".tmp";
+    private const string Extension = ".checkpoint";
+
+    public static string NameOf(ulong tag) => tag.ToString("x16", CultureInfo.InvariantCulture) + Extension;
+
+    /// <summary>Begins a checkpoint; it exists when <see cref="CheckpointWriteStream.Commit"/> returns.</summary>
+    public static CheckpointWriteStream Create(IDisk disk, string directory, ulong tag)
+    {
+        disk.CreateDirectory(directory);
+        return new CheckpointWriteStream(disk, directory, tag);
+    }
+
+    /// <summary>
+    /// The newest checkpoint that is whole, or null if there is none. Each is read through; those that are damaged are skipped and named
+    /// in <paramref name="damaged"/>, for whoever must decide whether the log still reaches back far enough.
+    /// </summary>
+    public static CheckpointInfo? FindLatestGood(IDisk disk, string directory, out IReadOnlyList<CorruptLogException> damaged)
+    {
+        List<CorruptLogException> bad = [];
+        damaged = bad;
+        disk.CreateDirectory(directory);
+        foreach (ulong tag in Tags(disk, directory).OrderDescending())
+        {
+            string path = Path.Combine(directory, NameOf(tag));
+            try
+            {
+                return Verify(disk, path);
+            }
+            catch (CorruptLogException e)
+            {
+                bad.Add(e);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Reads it through.</summary>
+    /// <exception cref="CorruptLogException">It is damaged; the message says where.</exception>
+    public static CheckpointInfo Verify(IDisk disk, string path)
+    {
+        using CheckpointReadStream reader = new(disk, path);
+        byte[] block = new byte[CheckpointFormat.BlockBytes];
+        while (reader.Read(block) > 0)
+        {
+            // Reading verifies.
+        }
+
+        return new CheckpointInfo(path, reader.Tag, reader.FileBytes);
+    }
+
+    public static CheckpointReadStream Open(IDisk disk, string path) => new(disk, path);
+
+    /// <summary>Deletes all but the newest <paramref name="keep"/>, and what unfinished writers left. Call it when none is being written.</summary>
+    public static void DeleteOld(IDisk disk, string directory, int keep)
+    {
+        foreach (ulong tag in Tags(disk, directory).OrderDescending().Skip(keep))
+        {
+            disk.Delete(Path.Combine(directory, NameOf(tag)));
+        }
+
+        foreach (string left in disk.List(directory).Where(n => n.EndsWith(TemporaryExtension, StringComparison.Ordinal)))
+        {
+            disk.Delete(Path.Combine(directory, left));
+        }
+
+        disk.SyncDirectory(directory);
+    }
+
+    private static IEnumerable<ulong> Tags(IDisk disk, string directory) =>
+        disk.List(directory)
+            .Where(n => n.Length == 16 + Extension.Length && n.EndsWith(Extension, StringComparison.Ordinal))
+            .Select(n => ulong.TryParse(n[..16], NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong tag)
+                ? tag
+                : (ulong?)null)
+            .OfType<ulong>();
+}

@@ -1,0 +1,226 @@
+using System.Runtime.ExceptionServices;
+using Kapell.Base;
+
+namespace Kapell.Storage.Wal;
+
+/// <summary>
+/// The log of what must survive: opaque checked records in segments of zeros. <see cref="Append"/> writes, <see cref="Sync"/> makes
+/// certain; many appends may share one sync. One thread at a time, except <see cref="PrepareSpare"/>, which may run beside it.
+/// After a failure every call fails the same way: the process must stop and replay.
+/// </summary>
+public sealed class WriteAheadLog : IDisposable
+{
+    private readonly IDisk _disk;
+    private readonly string _directory;
+    private readonly WalOptions _options;
+    private readonly List<WalSegmentInfo> _segments;
+    private readonly Lock _spareLock = new(); // Guards the spare file and the flag below.
+    private bool _hasSpare;
+    private IDiskFile _file;
+    private long _fileBytes;
+    private long _offset;
+    private long _synced;
+    private byte[] _buffer = new byte[64 * 1024];
+    private int _buffered;
+    private ExceptionDispatchInfo? _failure;
+
+    private WriteAheadLog(IDisk disk, string directory, WalOptions options, WalReplay replay, WalRecovery recovery)
+    {
+        (_disk, _directory, _options, Recovery) = (disk, directory, options, recovery);
+        _segments = replay.Segments;
+        if (_segments.Count == 0)
+        {
+            _file = Begin(1, options.SegmentBytes);
+            return;
+        }
+
+        _file = disk.Open(PathOf(_segments[^1].Number), DiskOpen.ReadWrite);
+        _fileBytes = _file.Length;
+        // What was read may not have been flushed by the process that wrote it.
+        _file.Flush();
+        _offset = _synced = replay.EndOffset;
+    }
+
+    public WalRecovery Recovery { get; }
+
+    /// <summary>The number of segment files.</summary>
+    public int SegmentCount => _segments.Count;
+
+    /// <summary>Opens the log of a directory (created if missing) and gives every record in it to <paramref name="replay"/>, in order.</summary>
+    /// <exception cref="CorruptLogException">A record before the end is damaged.</exception>
+    public static WriteAheadLog Open(IDisk disk, string directory, WalOptions options, Action<WalRecord> replay)
+    {
+        Check.That(options.SegmentBytes >= 4096);
+        disk.CreateDirectory(directory);
+        WalReplay reader = new(disk, directory, options, replay);
+        WalRecovery recovery = reader.Run();
+        foreach (string left in disk.List(directory).Where(n => n.EndsWith(".tmp", StringComparison.Ordinal)))
+        {
+            disk.Delete(Path.Combine(directory, left));
+        }
+
+        return new WriteAheadLog(disk, directory, options, reader, recovery);
+    }
+
+    /// <summary>Writes the records; they are certain after the next <see cref="Sync"/>.</summary>
+    public void Append(IReadOnlyList<WalRecord> batch) => Guarded(() =>
+    {
+        foreach (WalRecord record in batch)
+        {
+            Check.That(record.Type != 0);
+            Check.That(record.Payload.Length <= _options.RecordBytesMax);
+            long bytes = RecordFormat.TotalBytes(record.Payload.Length);
+            if (_offset + _buffered + bytes > _fileBytes)
+            {
+                Cut(bytes);
+            }
+
+            Buffer(record);
+        }
+
+        WriteBuffer();
+    });
+
+    /// <summary>Returns when all that was appended is on the disk.</summary>
+    public void Sync() => Guarded(() =>
+    {
+        if (_synced == _offset)
+        {
+            return;
+        }
+
+        _file.Flush();
+        _synced = _offset;
+    });
+
+    /// <summary>
+    /// Deletes the segments at the beginning that hold no record with a tag at or above this one: a checkpoint has all of them. The
+    /// segment being written always stays.
+    /// </summary>
+    public int ReleaseBelow(ulong tag)
+    {
+        int released = 0;
+        Guarded(() =>
+        {
+            while (_segments.Count > 1 && _segments[0].TagMax < tag)
+            {
+                _disk.Delete(PathOf(_segments[0].Number));
+                // One after another, or a crash could keep an older one and lose a newer one: a gap.
+                _disk.SyncDirectory(_directory);
+                _segments.RemoveAt(0);
+                released++;
+            }
+        });
+        return released;
+    }
+
+    /// <summary>Makes the next segment ahead of time, so that no write has to wait for 64 MiB of zeros. From any thread.</summary>
+    public void PrepareSpare()
+    {
+        lock (_spareLock)
+        {
+            if (_hasSpare)
+            {
+                return;
+            }
+
+            Segment.MakeZeroed(_disk, Path.Combine(_directory, Segment.SpareName), _options.SegmentBytes);
+            _hasSpare = true;
+        }
+    }
+
+    public void Dispose() => _file.Dispose();
+
+    private void Buffer(WalRecord record)
+    {
+        int bytes = checked((int)RecordFormat.TotalBytes(record.Payload.Length));
+        if (_buffer.Length - _buffered < bytes)
+        {
+            WriteBuffer();
+            if (_buffer.Length < bytes)
+            {
+                _buffer = new byte[bytes];
+            }
+        }
+
+        long offset = _offset + _buffered;
+        RecordFormat.Write(_buffer.AsSpan(_buffered, bytes), record, _segments[^1].Number, offset, _synced);
+        _buffered += bytes;
+        _segments[^1].TagMax = Math.Max(_segments[^1].TagMax, record.Tag);
+    }
+
+    private void WriteBuffer()
+    {
+        if (_buffered > 0)
+        {
+            _file.Write(_offset, _buffer.AsSpan(0, _buffered));
+            _offset += _buffered;
+            _buffered = 0;
+        }
+
+        if (_buffer.Length > 4 * 1024 * 1024)
+        {
+            // One large record must not hold its memory for ever.
+            _buffer = new byte[64 * 1024];
+        }
+    }
+
+    /// <summary>Ends this segment and begins the next one, with room for a record of this size behind its head.</summary>
+    private void Cut(long recordBytes)
+    {
+        WriteBuffer();
+        // Before a later segment exists, or replay could not tell a torn end from damage.
+        _file.Flush();
+        _file.Dispose();
+        IReadOnlyList<WalRecord> head = _options.SegmentHead?.Invoke() ?? [];
+        long needed = Segment.HeadBytes + recordBytes + head.Sum(r => RecordFormat.TotalBytes(r.Payload.Length));
+        _file = Begin(_segments[^1].Number + 1, Math.Max(_options.SegmentBytes, needed));
+        foreach (WalRecord record in head)
+        {
+            Buffer(record);
+        }
+    }
+
+    private IDiskFile Begin(ulong number, long bytes)
+    {
+        string spare = Path.Combine(_directory, Segment.SpareName);
+        lock (_spareLock)
+        {
+            if (!_hasSpare || bytes > _options.SegmentBytes)
+            {
+                Segment.MakeZeroed(_disk, spare, bytes);
+            }
+
+            using (IDiskFile file = _disk.Open(spare, DiskOpen.ReadWrite))
+            {
+                file.Write(0, Segment.MakeHead(number));
+                file.Flush();
+            }
+
+            _disk.Rename(spare, PathOf(number));
+            _hasSpare = false;
+        }
+
+        _disk.SyncDirectory(_directory);
+        _segments.Add(new WalSegmentInfo(number));
+        _fileBytes = bytes;
+        _offset = _synced = Segment.HeadBytes;
+        return _disk.Open(PathOf(number), DiskOpen.ReadWrite);
+    }
+
+    private string PathOf(ulong number) => Path.Combine(_directory, Segment.NameOf(number));
+
+    private void Guarded(Action action)
+    {
+        _failure?.Throw();
+        try
+        {
+            action();
+        }
+        catch (IOException e)
+        {
+            _failure = ExceptionDispatchInfo.Capture(e);
+            throw;
+        }
+    }
+}
