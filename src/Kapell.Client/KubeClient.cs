@@ -27,10 +27,13 @@ public sealed class KubeClient : IDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly string _prefix;
+    private readonly bool _ownsHandler;
+    private readonly HttpMessageHandler _handler;
 
     public KubeClient(RestConfig config, TimeProvider time, ILoggerFactory? logs = null)
         : this(config, Transport.Open(config), time, logs)
     {
+        _ownsHandler = true;
     }
 
     /// <summary>Over a handler of the caller's: a test's, or an in-process transport.</summary>
@@ -42,10 +45,14 @@ public sealed class KubeClient : IDisposable
         _credentials = new Credentials(config, time);
         _limiter = config.Qps > 0 ? new RequestLimiter(config.Qps, config.Burst, time) : null;
         _prefix = config.Server.AbsolutePath.TrimEnd('/');
-        _http = new HttpClient(handler) { BaseAddress = new Uri(config.Server.GetLeftPart(UriPartial.Authority)), Timeout = Timeout.InfiniteTimeSpan };
+        _handler = handler;
+        _http = new HttpClient(handler, disposeHandler: false) { BaseAddress = new Uri(config.Server.GetLeftPart(UriPartial.Authority)), Timeout = Timeout.InfiniteTimeSpan };
     }
 
     public RestConfig Config { get; }
+
+    /// <summary>The connections of a configuration, for several clients that differ in user agent only. The caller disposes it last.</summary>
+    public static HttpMessageHandler OpenTransport(RestConfig config) => Transport.Open(config);
 
     public Task<KubeObject> GetAsync(GroupVersionResource resource, ObjectKey key, CancellationToken cancellation) =>
         GetAsync(resource, key, RequestOptions.None, cancellation);
@@ -164,7 +171,14 @@ public sealed class KubeClient : IDisposable
         throw new StatusException(ResponseReading.StatusOf(body, (int)response.StatusCode, verb, resource, name));
     }
 
-    public void Dispose() => _http.Dispose();
+    public void Dispose()
+    {
+        _http.Dispose();
+        if (_ownsHandler)
+        {
+            _handler.Dispose();
+        }
+    }
 
     private async Task<KubeObject> ObjectAsync(
         HttpMethod method, GroupVersionResource resource, ObjectKey key, string url, KubeBody body, string? contentType, CancellationToken cancellation) =>

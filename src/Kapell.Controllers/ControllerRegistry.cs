@@ -1,0 +1,30 @@
+using Kapell.Controllers.Deployments;
+using Kapell.Controllers.Namespaces;
+using Kapell.Controllers.ReplicaSets;
+using Kapell.Controllers.ServiceAccounts;
+
+namespace Kapell.Controllers;
+
+/// <summary>Every controller by upstream's name (cmd/kube-controller-manager/names), in starting order.</summary>
+internal static class ControllerRegistry
+{
+    public static readonly IReadOnlyList<(string Name, string Alias, Func<ControllerContext, IController?> Create)> All =
+    [
+        ("serviceaccount-controller", "serviceaccount", DefaultServiceAccountController.Create),
+        ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", c => c.Options.RootCa.Length > 0 ? RootCaPublisher.Create(c) : null),
+        ("namespace-controller", "namespace", NamespaceController.Create),
+        ("replicaset-controller", "replicaset", ReplicaSetController.Create),
+        ("deployment-controller", "deployment", DeploymentController.Create),
+    ];
+
+    /// <summary>What --controllers means: <c>*</c> all, <c>foo</c> on, <c>-foo</c> off; names or old aliases.</summary>
+    public static bool IsEnabled(IReadOnlyList<string> wanted, string name, string alias)
+    {
+        if (wanted.Contains("-" + name) || wanted.Contains("-" + alias))
+        {
+            return false;
+        }
+
+        return wanted.Contains("*") || wanted.Contains(name) || wanted.Contains(alias);
+    }
+}
