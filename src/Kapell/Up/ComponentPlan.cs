@@ -42,7 +42,7 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
         $"--root-ca-file={Pki("ca.crt")}", $"--service-account-private-key-file={Pki("sa.key")}", "--secure-port=0",
     ];
 
-    public IReadOnlyList<string> Scheduler() => [$"--kubeconfig={Kubeconfig("scheduler")}", "--leader-elect=true", "--secure-port=0"];
+    public IReadOnlyList<string> Scheduler() => [$"--kubeconfig={Kubeconfig("scheduler")}", "--leader-elect=true", $"--leader-elect-identity={options.NodeName}_{layout.Id}", "--secure-port=0"];
 
     public IReadOnlyList<string> Kubelet() =>
     [

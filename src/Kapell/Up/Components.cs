@@ -9,7 +9,7 @@ internal static class Components
 
     public static ComponentMain ControllerManager { get; } = Missing("ControllerManager");
 
-    public static ComponentMain Scheduler { get; } = Missing("Scheduler");
+    public static ComponentMain Scheduler { get; } = Kapell.Scheduler.SchedulerCommand.RunAsync;
 
     public static ComponentMain Kubelet { get; } = Missing("Kubelet");
 
