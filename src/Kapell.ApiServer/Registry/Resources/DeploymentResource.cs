@@ -28,6 +28,8 @@ internal static class DeploymentResource
             o["status"] = new JsonObject();
         },
         PrepareForUpdate = PrepareForUpdate,
+        Validate = WorkloadValidation.Deployment,
+        ValidateUpdate = WorkloadValidation.SelectorIsImmutable,
         Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 Deployment", Strategies.UpdateStatusKeepingLabels)],
         Columns =
         [

@@ -29,6 +29,7 @@ internal static class EndpointsResource
                 port.DefaultText("protocol", "TCP");
             }
         },
+        Validate = EndpointsValidation.Endpoints,
         Warnings = static _ => ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"],
         Columns = [Columns.Name, Columns.Text("Endpoints", "The addresses and ports behind the service."), Columns.Age],
         Row = static (o, now) => [Columns.NameOf(o), Format(o), HumanDuration.Age(o, now)],

@@ -34,6 +34,8 @@ internal static class ReplicaSetResource
             o["status"] = new JsonObject { ["replicas"] = 0L };
         },
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
+        Validate = WorkloadValidation.ReplicaSet,
+        ValidateUpdate = WorkloadValidation.SelectorIsImmutable,
         Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 ReplicaSet")],
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {

@@ -1,0 +1,15 @@
+using System.Text.Json.Nodes;
+using Kapell.Machinery;
+
+namespace Kapell.ApiServer.Registry.Resources.Pods;
+
+/// <summary>A pod template inside a workload (core validation: ValidatePodTemplateSpec).</summary>
+internal static class PodTemplateValidation
+{
+    public static void Validate(List<FieldError> errors, JsonObject? template, FieldPath path)
+    {
+        JsonObject? metadata = template.Obj("metadata");
+        errors.AddRange(ObjectMetaValidation.ValidateLabels(metadata.Obj("labels"), path.Child("labels")));
+        errors.AddRange(ObjectMetaValidation.ValidateAnnotations(metadata.Obj("annotations"), path.Child("annotations")));
+    }
+}
