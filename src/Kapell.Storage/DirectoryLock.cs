@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.Globalization;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
@@ -19,7 +20,7 @@ public sealed class DirectoryLock : IDisposable
     public static DirectoryLock Acquire(string directory)
     {
         string path = Path.Combine(directory, FileName);
-        SafeFileHandle handle = OpenShared(path);
+        SafeFileHandle handle = OpenUnlocked(path);
         if (Native.Flock(handle, Native.LockExclusive | Native.LockNonBlocking) != 0)
         {
             string holder = ReadHolder(handle);
@@ -35,17 +36,15 @@ public sealed class DirectoryLock : IDisposable
 
     public void Dispose() => _handle.Dispose();
 
-    private static SafeFileHandle OpenShared(string path)
+    private static SafeFileHandle OpenUnlocked(string path)
     {
-        try
+        SafeFileHandle handle = Native.OpenUnlocked(path, out int error);
+        return error switch
         {
-            // FileShare.ReadWrite: or the runtime takes a lock of its own and says less when it fails.
-            return File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-        }
-        catch (IOException e) when (e.HResult is Native.NoSpace or Native.QuotaExceeded)
-        {
-            throw new DiskFullException(path, "create");
-        }
+            0 => handle,
+            Native.NoSpace or Native.QuotaExceeded => throw new DiskFullException(path, "create"),
+            _ => throw new IOException($"cannot open {path}: {new Win32Exception(error).Message}"),
+        };
     }
 
     private static string ReadHolder(SafeFileHandle handle)

@@ -10,7 +10,9 @@ internal static partial class Native
     public const int LockNonBlocking = 4;
     public const int NoSpace = 28;
     public const int QuotaExceeded = 122;
-    private const int OpenDirectoryFlags = 0x10000 | 0x80000;
+    private const int OpenDirectoryFlags = 0x80000; // O_RDONLY, O_CLOEXEC
+    private const int OpenReadWriteCreateFlags = 0x2 | 0x40 | 0x80000; // O_RDWR, O_CREAT, O_CLOEXEC
+    private const uint OwnerOnlyMode = 0x180; // 0600
 
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int FdataSync(SafeFileHandle file);
@@ -26,6 +28,17 @@ internal static partial class Native
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     private static partial int Close(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int OpenFile(string path, int flags, uint mode);
+
+    /// <summary>Opens or creates a file without the lock that the runtime would put on it.</summary>
+    public static SafeFileHandle OpenUnlocked(string path, out int error)
+    {
+        int descriptor = OpenFile(path, OpenReadWriteCreateFlags, OwnerOnlyMode);
+        error = descriptor < 0 ? Marshal.GetLastPInvokeError() : 0;
+        return new SafeFileHandle(descriptor, ownsHandle: true);
+    }
 
     /// <summary>Zero, or the error of the call that failed.</summary>
     public static int SyncDirectory(string path)

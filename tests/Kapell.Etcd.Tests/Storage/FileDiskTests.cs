@@ -1,0 +1,48 @@
+using System.Text;
+using Kapell.Storage;
+using Kapell.Storage.Wal;
+using Xunit;
+
+namespace Kapell.Etcd.Tests.Storage;
+
+public sealed class FileDiskTests : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("kapell-disk").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact]
+    public void The_log_works_on_the_real_disk()
+    {
+        string path = Path.Combine(_directory, "member", "wal");
+        FileDisk disk = new();
+        WalOptions options = new() { SegmentBytes = 64 * 1024 };
+        using (WriteAheadLog log = WriteAheadLog.Open(disk, path, options, _ => { }))
+        {
+            for (ulong i = 1; i <= 1000; i++)
+            {
+                log.Append([new WalRecord(1, i, Encoding.ASCII.GetBytes($"record {i} {new string('x', 300)}"))]);
+            }
+
+            log.Sync();
+        }
+
+        List<ulong> tags = [];
+        using WriteAheadLog again = WriteAheadLog.Open(disk, path, options, r => tags.Add(r.Tag));
+        Assert.Equal(Enumerable.Range(1, 1000).Select(i => (ulong)i), tags);
+        Assert.True(again.SegmentCount > 3);
+        Assert.True(disk.FreeBytes(path) > 0);
+    }
+
+    [Fact]
+    public void A_second_holder_of_a_directory_is_told_who_has_it()
+    {
+        using (DirectoryLock.Acquire(_directory))
+        {
+            DirectoryLockedException e = Assert.Throws<DirectoryLockedException>(() => DirectoryLock.Acquire(_directory));
+            Assert.Contains($"process {Environment.ProcessId}", e.Message, StringComparison.Ordinal);
+        }
+
+        using DirectoryLock again = DirectoryLock.Acquire(_directory);
+    }
+}
