@@ -27,7 +27,8 @@ public static class SchedulerCommand
         FlagValue<int> securePort = flags.Int("secure-port", 0, "Only 0 (no port of its own) is served by this version.");
         flags.Group("Leader election");
         FlagValue<bool> elect = flags.Bool("leader-elect", true, "Work only while holding the lease.");
-        FlagValue<string> identity = flags.String("leader-elect-identity", "", "Who we are in the lease; empty for host name and a random part. A fixed one takes its own lease again at once after a crash.");
+        FlagValue<string> identity = flags.String("leader-elect-identity", "",
+            "Who we are in the lease; empty for host name and a random part. A fixed one takes its own lease again at once after a crash.");
         FlagValue<string> leaseName = flags.String("leader-elect-resource-name", "kube-scheduler", "Name of the Lease.");
         FlagValue<string> leaseNamespace = flags.String("leader-elect-resource-namespace", "kube-system", "Namespace of the Lease.");
         FlagValue<TimeSpan> duration = flags.Duration("leader-elect-lease-duration", TimeSpan.FromSeconds(15), "How long a silent leader is waited for.");
@@ -105,7 +106,8 @@ public static class SchedulerCommand
         await recorder;
         if (!kept)
         {
-            await output.WriteLineAsync($"kapell scheduler: the lease {election!.Namespace}/{election.Name} was lost to another or could not be renewed\n  next: is the API server reachable? Start the scheduler again");
+            await output.WriteLineAsync($"kapell scheduler: the lease {election!.Namespace}/{election.Name} was lost to another or could not be renewed\n" +
+                "  next: is the API server reachable? Start the scheduler again");
         }
 
         return kept ? 0 : 1;

@@ -147,7 +147,8 @@ internal sealed class ContainerdRunner(ClusterLayout layout, TimeProvider time)
     private string LastLine()
     {
         string[] lines = File.Exists(LogFile) ? File.ReadAllLines(LogFile) : [];
-        return lines.LastOrDefault(l => l.Contains("level=fatal") || l.Contains("level=error") || l.StartsWith("containerd:", StringComparison.Ordinal)) ?? lines.LastOrDefault() ?? "(it said nothing)";
+        string? fault = lines.LastOrDefault(l => l.Contains("level=fatal") || l.Contains("level=error") || l.StartsWith("containerd:", StringComparison.Ordinal));
+        return fault ?? lines.LastOrDefault() ?? "(it said nothing)";
     }
 
     private void WriteMirror(int port, bool offline)
@@ -195,7 +196,10 @@ internal sealed class ContainerdRunner(ClusterLayout layout, TimeProvider time)
         version = 2
         root = "{layout.Containerd}/root"
         state = "{layout.RunDir}/state"
-        disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs"]
+        disabled_plugins = [
+          "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.zfs",
+          "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.aufs",
+        ]
 
         [grpc]
           address = "{layout.ContainerdSocket}"

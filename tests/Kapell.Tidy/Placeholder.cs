@@ -1,3 +1,0 @@
-namespace Kapell.Tidy;
-
-public sealed class Placeholder;
