@@ -56,7 +56,9 @@ public static class ControllerManagerCommand
         LeaderElectionOptions election = new()
         {
             Namespace = flags.LeaseNamespace.Value, Name = flags.LeaseName.Value,
-            Identity = $"{Environment.MachineName.ToLowerInvariant()}_{random.NextUInt64():x16}",
+            Identity = flags.LeaderElectIdentity.Value.Length > 0
+                ? flags.LeaderElectIdentity.Value
+                : $"{Environment.MachineName.ToLowerInvariant()}_{random.NextUInt64():x16}",
             LeaseDuration = flags.LeaseDuration.Value, RenewDeadline = flags.RenewDeadline.Value, RetryPeriod = flags.RetryPeriod.Value,
         };
         LeaderElector elector = new(clients.For("leader-election"), election, time, random.Split(), log);

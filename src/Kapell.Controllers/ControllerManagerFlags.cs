@@ -27,6 +27,8 @@ internal sealed class ControllerManagerFlags
 
         Set.Group("Leader election");
         LeaderElect = Set.Bool("leader-elect", true, "Become the leader before working.");
+        LeaderElectIdentity = Set.String("leader-elect-identity", "",
+            "Who we are in the lease; empty for host name and a random part. A fixed one takes its own lease again at once after a crash.");
         LeaseName = Set.String("leader-elect-resource-name", "kube-controller-manager", "Name of the lease.");
         LeaseNamespace = Set.String("leader-elect-resource-namespace", "kube-system", "Namespace of the lease.");
         LeaseDuration = Set.Duration("leader-elect-lease-duration", TimeSpan.FromSeconds(15), "How long others wait for a silent leader.");
@@ -68,6 +70,8 @@ internal sealed class ControllerManagerFlags
     public FlagValue<IReadOnlyList<string>> Controllers { get; }
 
     public FlagValue<bool> LeaderElect { get; }
+
+    public FlagValue<string> LeaderElectIdentity { get; }
 
     public FlagValue<string> LeaseName { get; }
 

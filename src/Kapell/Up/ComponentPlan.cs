@@ -3,6 +3,9 @@ namespace Kapell.Cli.Up;
 /// <summary>The command line of each component of one cluster: the same flags that somebody would write by hand.</summary>
 internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, string nodeAddress, string podRange)
 {
+    /// <summary>The data folder's lock lets one instance run, so after a crash it may take its own lease again at once.</summary>
+    private string Identity => $"--leader-elect-identity={options.NodeName}_{layout.Id}";
+
     private string Pki(string name) => layout.PkiFile(name);
 
     private string Kubeconfig(string name) => Path.Combine(layout.Conf, name + ".kubeconfig");
@@ -37,12 +40,12 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
 
     public IReadOnlyList<string> ControllerManager() =>
     [
-        $"--kubeconfig={Kubeconfig("controller-manager")}", "--leader-elect=true", "--allocate-node-cidrs=true",
+        $"--kubeconfig={Kubeconfig("controller-manager")}", "--leader-elect=true", Identity, "--allocate-node-cidrs=true",
         $"--cluster-cidr={options.ClusterCidr}", $"--service-cluster-ip-range={options.ServiceCidr}",
         $"--root-ca-file={Pki("ca.crt")}", $"--service-account-private-key-file={Pki("sa.key")}", "--secure-port=0",
     ];
 
-    public IReadOnlyList<string> Scheduler() => [$"--kubeconfig={Kubeconfig("scheduler")}", "--leader-elect=true", $"--leader-elect-identity={options.NodeName}_{layout.Id}", "--secure-port=0"];
+    public IReadOnlyList<string> Scheduler() => [$"--kubeconfig={Kubeconfig("scheduler")}", "--leader-elect=true", Identity, "--secure-port=0"];
 
     public IReadOnlyList<string> Kubelet() =>
     [

@@ -7,7 +7,7 @@ internal static class Components
 
     public static ComponentMain ApiServer { get; } = Missing("ApiServer");
 
-    public static ComponentMain ControllerManager { get; } = Missing("ControllerManager");
+    public static ComponentMain ControllerManager { get; } = Kapell.Controllers.ControllerManagerCommand.RunAsync;
 
     public static ComponentMain Scheduler { get; } = Kapell.Scheduler.SchedulerCommand.RunAsync;
 
