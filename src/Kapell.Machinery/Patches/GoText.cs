@@ -1,0 +1,15 @@
+using System.Text.Json.Nodes;
+
+namespace Kapell.Machinery.Patches;
+
+/// <summary>JSON as Go's %v prints it, which upstream's messages show: <c>map[name:web ports:[1 2]]</c>.</summary>
+internal static class GoText
+{
+    public static string Of(JsonNode? node) => node switch
+    {
+        null => "<nil>",
+        JsonObject o => "map[" + string.Join(' ', o.OrderBy(p => p.Key, StringComparer.Ordinal).Select(p => p.Key + ":" + Of(p.Value))) + "]",
+        JsonArray a => "[" + string.Join(' ', a.Select(Of)) + "]",
+        _ => node.AsText() ?? node.ToJsonString(),
+    };
+}
