@@ -35,6 +35,9 @@ public sealed record FieldSchema
     /// <summary>An object or map that apply owns as one value.</summary>
     public bool Atomic { get; init; }
 
+    /// <summary>An object that Go holds by value, so upstream never sees it absent (<c>spec</c>, <c>metadata</c>).</summary>
+    public bool AlwaysThere { get; init; }
+
     /// <summary>The default as JSON text, or empty: <c>"TCP"</c>.</summary>
     public string DefaultJson { get; init; } = "";
 

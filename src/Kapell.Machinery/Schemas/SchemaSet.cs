@@ -66,6 +66,7 @@ public sealed class SchemaSet
             HasListType = list.Length > 0,
             ListMapKeys = keys.Length == 0 ? [] : keys.Split(','),
             Atomic = field.Text("map") == "atomic" || field.Text("struct") == "atomic",
+            AlwaysThere = field.Get("value").ValueKind == JsonValueKind.String || (name == "metadata" && !field.Text("type").Contains(':', StringComparison.Ordinal)),
             DefaultJson = field.Text("default"),
         };
     }

@@ -6,6 +6,8 @@ namespace Kapell.Kube.Tests.Machinery;
 
 public sealed class QuantityTests
 {
+    private static readonly string[] Suffixes = ["", "m", "u", "n", "k", "M", "G", "Ki", "Mi", "Gi", "e3", "e-2"];
+
     [Theory]
     [InlineData("0", "0")]
     [InlineData("100m", "100m")]
@@ -74,9 +76,9 @@ public sealed class QuantityTests
 
     [Fact]
     public void Canonical_text_reads_back_as_the_same_amount() =>
-        Gen.Select(Gen.Long, Gen.OneOfConst("", "m", "u", "n", "k", "M", "G", "Ki", "Mi", "Gi", "e3", "e-2")).Sample((n, suffix) =>
+        Gen.Select(Gen.Long, Gen.Int[0, 11]).Sample((n, which) =>
         {
-            Quantity q = Quantity.Parse(n + suffix);
+            Quantity q = Quantity.Parse(n + Suffixes[which]);
             Assert.Equal(q, Quantity.Parse(q.ToCanonicalString()));
         });
 }
