@@ -25,6 +25,8 @@ internal static class PodResource
         Default = PodDefaults.Pod,
         PrepareForCreate = PrepareForCreate,
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
+        Validate = PodValidation.Pod,
+        ValidateUpdate = PodValidation.PodUpdate,
         Subresources =
         [
             Strategies.Elsewhere("attach", "v1 PodAttachOptions", "create", "get"),
@@ -35,6 +37,7 @@ internal static class PodResource
                 Kind = new("", "v1", "Pod"),
                 Verbs = ["get", "patch", "update"],
                 PrepareForUpdate = UpdateEphemeralContainers,
+                ValidateUpdate = PodValidation.EphemeralContainersUpdate,
             },
             Strategies.Elsewhere("eviction", "policy/v1 Eviction", "create"),
             Strategies.Elsewhere("exec", "v1 PodExecOptions", "create", "get"),
@@ -47,8 +50,9 @@ internal static class PodResource
                 Kind = new("", "v1", "Pod"),
                 Verbs = ["get", "patch", "update"],
                 PrepareForUpdate = UpdateResources,
+                ValidateUpdate = static (updated, _) => PodValidation.Pod(updated),
             },
-            Strategies.Status("v1 Pod", UpdateStatus),
+            Strategies.Status("v1 Pod", UpdateStatus, PodValidation.StatusUpdate),
         ],
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {

@@ -11,5 +11,10 @@ internal static class PodTemplateValidation
         JsonObject? metadata = template.Obj("metadata");
         errors.AddRange(ObjectMetaValidation.ValidateLabels(metadata.Obj("labels"), path.Child("labels")));
         errors.AddRange(ObjectMetaValidation.ValidateAnnotations(metadata.Obj("annotations"), path.Child("annotations")));
+        PodSpecValidation.Validate(errors, template.Obj("spec") ?? [], path.Child("spec"), isPod: false);
+        if (template.Obj("spec").HasItems("ephemeralContainers"))
+        {
+            errors.Add(FieldError.Forbidden(path.Child("spec", "ephemeralContainers"), "ephemeral containers not allowed in pod template"));
+        }
     }
 }
