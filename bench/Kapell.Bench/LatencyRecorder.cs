@@ -1,0 +1,73 @@
+using System.Diagnostics;
+using System.Numerics;
+
+namespace Kapell.Bench;
+
+/// <summary>Counts latencies in buckets 1/64 of an octave wide, from any number of threads.</summary>
+internal sealed class LatencyRecorder
+{
+    private const int SubBits = 6;
+    private const int SubBuckets = 1 << SubBits;
+    private readonly long[] _counts = new long[64 * SubBuckets];
+    private long _max;
+
+    public long Count { get; private set; }
+
+    public void Record(long startTimestamp)
+    {
+        long nanoseconds = Stopwatch.GetElapsedTime(startTimestamp).Ticks * 100;
+        Interlocked.Increment(ref _counts[BucketOf(Math.Max(1, nanoseconds))]);
+        long max = Volatile.Read(ref _max);
+        while (nanoseconds > max)
+        {
+            long seen = Interlocked.CompareExchange(ref _max, nanoseconds, max);
+            if (seen == max)
+            {
+                break;
+            }
+
+            max = seen;
+        }
+    }
+
+    /// <summary>The latency that this share of the operations did not exceed.</summary>
+    public TimeSpan Quantile(double share)
+    {
+        long wanted = (long)Math.Ceiling(Total() * share);
+        long seen = 0;
+        for (int i = 0; i < _counts.Length; i++)
+        {
+            seen += _counts[i];
+            if (seen >= wanted && seen > 0)
+            {
+                return TimeSpan.FromTicks(Math.Min(UpperOf(i), _max) / 100);
+            }
+        }
+
+        return TimeSpan.Zero;
+    }
+
+    public TimeSpan Max => TimeSpan.FromTicks(_max / 100);
+
+    public long Total() => Count = _counts.Sum();
+
+    public void Reset()
+    {
+        Array.Clear(_counts);
+        _max = 0;
+    }
+
+    private static int BucketOf(long value)
+    {
+        int octave = 63 - BitOperations.LeadingZeroCount((ulong)value);
+        long sub = octave <= SubBits ? (value << (SubBits - octave)) & (SubBuckets - 1) : (value >> (octave - SubBits)) & (SubBuckets - 1);
+        return (octave * SubBuckets) + (int)sub;
+    }
+
+    private static long UpperOf(int bucket)
+    {
+        int octave = bucket / SubBuckets;
+        double width = Math.Pow(2, octave) / SubBuckets;
+        return (long)(Math.Pow(2, octave) + (width * ((bucket % SubBuckets) + 1)));
+    }
+}
