@@ -20,6 +20,9 @@ public sealed record RestConfig
     /// <summary>A file with a bearer token, read again every minute: projected tokens rotate.</summary>
     public string BearerTokenFile { get; init; } = "";
 
+    /// <summary>Asked for a token at every request, when set; wins over the other two. Must answer at once.</summary>
+    public Func<string>? BearerTokenSource { get; init; }
+
     public string Username { get; init; } = "";
 
     public string Password { get; init; } = "";

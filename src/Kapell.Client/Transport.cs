@@ -63,6 +63,11 @@ internal sealed class Credentials(RestConfig config, TimeProvider time)
 
     public AuthenticationHeaderValue? Header()
     {
+        if (config.BearerTokenSource is { } source)
+        {
+            return new AuthenticationHeaderValue("Bearer", source());
+        }
+
         if (config.BearerTokenFile.Length > 0)
         {
             ReadTokenFile();

@@ -24,11 +24,17 @@ internal sealed class ControllerContext(
 
     public IReadOnlyList<EventRecorder> Recorders => _recorders;
 
+    /// <summary>The client under the controller's own name.</summary>
     public KubeClient ClientFor(string name) => clients.For(name);
+
+    /// <summary>The client with the process's own credentials, for caches that are shared.</summary>
+    public KubeClient RootClientFor(string name) => clients.Root(name);
 
     public Prng RandomFor() => random.Split();
 
     public WorkQueue<ObjectKey> Queue() => new(Time);
+
+    public WorkQueue<string> UidQueue() => new(Time);
 
     public EventRecorder RecorderFor(string component, KubeClient client)
     {

@@ -34,6 +34,10 @@ public static class ControllerManagerCommand
             };
             return await RunAsync(flags, config, time, new Prng(seed), logs, output, stopping);
         }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            return 0;
+        }
         catch (Exception e) when (e is FlagException or KubeconfigException or IOException or UnauthorizedAccessException)
         {
             await output.WriteLineAsync($"kube-controller-manager: {e.Message}");
@@ -46,7 +50,7 @@ public static class ControllerManagerCommand
         CancellationToken stopping)
     {
         ILogger log = logs.CreateLogger("Kapell.Controllers");
-        using ControllerClients clients = new(config, time, logs);
+        using ControllerClients clients = new(config, flags.ServiceAccountCredentials.Value, time, logs);
         if (!flags.LeaderElect.Value)
         {
             await LeadAsync(flags, clients, time, random, logs, log, stopping);
@@ -61,7 +65,7 @@ public static class ControllerManagerCommand
                 : $"{Environment.MachineName.ToLowerInvariant()}_{random.NextUInt64():x16}",
             LeaseDuration = flags.LeaseDuration.Value, RenewDeadline = flags.RenewDeadline.Value, RetryPeriod = flags.RetryPeriod.Value,
         };
-        LeaderElector elector = new(clients.For("leader-election"), election, time, random.Split(), log);
+        LeaderElector elector = new(clients.Root("leader-election"), election, time, random.Split(), log);
         bool kept = await elector.RunAsync(token => LeadAsync(flags, clients, time, random, logs, log, token), stopping);
         if (!kept)
         {
@@ -75,7 +79,7 @@ public static class ControllerManagerCommand
         ControllerManagerFlags flags, ControllerClients clients, TimeProvider time, Prng random, ILoggerFactory logs, ILogger log,
         CancellationToken cancellation)
     {
-        InformerFactory informers = new(clients.For("shared-informers"), time, random.Split(), logs);
+        InformerFactory informers = new(clients.Root("shared-informers"), time, random.Split(), logs);
         ControllerContext context = new(flags.Options(), clients, informers, time, random.Split(), logs);
         List<(string Name, IController Controller)> running = [];
         foreach ((string name, string alias, Func<ControllerContext, IController?> create) in ControllerRegistry.All)
@@ -86,9 +90,10 @@ public static class ControllerManagerCommand
             }
         }
 
+        await clients.PrepareAsync(cancellation);
         Log.Started(log, running.Count, string.Join(' ', running.Select(r => r.Name)));
         using CancellationTokenSource all = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        List<Task> tasks = [informers.RunAsync(all.Token)];
+        List<Task> tasks = [informers.RunAsync(all.Token), clients.RunAsync(all.Token)];
         foreach (EventRecorder recorder in context.Recorders)
         {
             tasks.Add(recorder.RunAsync(all.Token));

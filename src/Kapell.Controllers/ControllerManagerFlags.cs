@@ -6,7 +6,7 @@ namespace Kapell.Controllers;
 internal sealed class ControllerManagerFlags
 {
     private readonly FlagValue<int> _deployments, _replicaSets, _daemonSets, _jobs, _namespaces, _endpoints, _slices, _gc, _ttl, _tokens, _maskSize, _podGc;
-    private readonly FlagValue<bool> _allocateCidrs, _serviceAccountCredentials;
+    private readonly FlagValue<bool> _allocateCidrs;
     private readonly FlagValue<string> _clusterCidr, _rootCaFile;
     private readonly FlagValue<TimeSpan> _monitorPeriod, _monitorGrace, _startupGrace;
 
@@ -55,7 +55,7 @@ internal sealed class ControllerManagerFlags
         _maskSize = Set.Int("node-cidr-mask-size", 24, "Mask size for a node's range.");
         _rootCaFile = Set.String("root-ca-file", "", "Authority published to every namespace as kube-root-ca.crt.");
         _ = Set.String("service-account-private-key-file", "", "Accepted for upstream's sake: token secrets are not signed here.");
-        _serviceAccountCredentials = Set.Bool("use-service-account-credentials", false, "Use a service account of its own for each controller.");
+        ServiceAccountCredentials = Set.Bool("use-service-account-credentials", false, "Use a service account of its own for each controller.");
         Set.Examples.Add("kube-controller-manager --kubeconfig=controller-manager.kubeconfig --root-ca-file=ca.crt");
     }
 
@@ -68,6 +68,8 @@ internal sealed class ControllerManagerFlags
     public FlagValue<int> Burst { get; }
 
     public FlagValue<IReadOnlyList<string>> Controllers { get; }
+
+    public FlagValue<bool> ServiceAccountCredentials { get; }
 
     public FlagValue<bool> LeaderElect { get; }
 
@@ -94,11 +96,6 @@ internal sealed class ControllerManagerFlags
         if (Set.Arguments.Count > 0)
         {
             throw new FlagException($"unknown argument \"{Set.Arguments[0]}\"");
-        }
-
-        if (_serviceAccountCredentials.Value)
-        {
-            throw new FlagException("--use-service-account-credentials is not supported yet: give the kubeconfig's user the rights of all controllers");
         }
 
         foreach (string name in Controllers.Value.Where(n => n != "*").Select(n => n.TrimStart('-')))

@@ -14,6 +14,13 @@ internal static class ControllerRegistry
         ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", c => c.Options.RootCa.Length > 0 ? RootCaPublisher.Create(c) : null),
         ("namespace-controller", "namespace", NamespaceController.Create),
         ("replicaset-controller", "replicaset", ReplicaSetController.Create),
+        ("node-ipam-controller", "nodeipam", c => c.Options.AllocateNodeCidrs ? Nodes.NodeIpamController.Create(c) : null),
+        ("node-lifecycle-controller", "nodelifecycle", Nodes.NodeLifecycleController.Create),
+        ("taint-eviction-controller", "taint-eviction-controller", Nodes.TaintEvictionController.Create),
+        ("pod-garbage-collector-controller", "podgc", PodGc.PodGarbageCollector.Create),
+        ("endpointslice-controller", "endpointslice", Endpoints.EndpointSliceController.Create),
+        ("endpoints-controller", "endpoint", Endpoints.EndpointsController.Create),
+        ("garbage-collector-controller", "garbagecollector", GarbageCollection.GarbageCollector.Create),
         ("deployment-controller", "deployment", DeploymentController.Create),
     ];
 

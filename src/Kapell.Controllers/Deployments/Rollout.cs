@@ -317,16 +317,10 @@ internal sealed class Rollout(KubeClient client, EventRecorder events, Informer 
             return;
         }
 
-        JsonObject patch = new()
-        {
-            ["metadata"] = new JsonObject
-            {
-                ["uid"] = pass.Deployment.Uid, ["annotations"] = new JsonObject { [Revisions.Revision] = text },
-            },
-        };
-        // Through the status endpoint, as upstream: it may change metadata, and the controller's role has no right to change the spec.
-        pass.Deployment = await client.PatchAsync(
-            Resources.Deployments, pass.Deployment.Key, PatchKind.Merge, patch, RequestOptions.For("status"), cancellation);
+        // Through the status endpoint, as upstream: it may change annotations, and the controller's role has no right to change the rest.
+        JsonObject json = pass.Deployment.ToNode();
+        json.Child("metadata").Child("annotations")[Revisions.Revision] = text;
+        pass.Deployment = await client.UpdateStatusAsync(Resources.Deployments, pass.Deployment.Key, json, cancellation);
     }
 
     private async Task<TimeSpan?> SyncStatusAsync(Pass pass, bool withProgress, CancellationToken cancellation)
