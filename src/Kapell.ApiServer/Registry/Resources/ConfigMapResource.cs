@@ -19,6 +19,8 @@ internal static class ConfigMapResource
         Namespaced = true,
         SchemaName = "io.k8s.api.core.v1.ConfigMap",
         StorageKey = "configmaps",
+        Validate = DataValidation.ConfigMap,
+        ValidateUpdate = DataValidation.ConfigMapUpdate,
         Columns = [Columns.Name, Columns.Text("Data", "Data contains the configuration data."), Columns.Age],
         Row = static (o, now) => [Columns.NameOf(o), (Count(o, "data") + Count(o, "binaryData")).ToString(), HumanDuration.Age(o, now)],
     };

@@ -22,6 +22,7 @@ internal static class EventResource
         TimeToLive = TimeSpan.FromHours(1),
         CreateOnUpdate = true,
         Default = Default,
+        Validate = EventValidation.Core,
         SelectableFields = Fields("involvedObject"),
         Columns = EventColumns,
         Row = static (o, now) => Row(o, now, "involvedObject", "message"),

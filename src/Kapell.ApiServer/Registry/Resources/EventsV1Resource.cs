@@ -39,6 +39,7 @@ internal static class EventsV1Resource
             e.TryAdd("eventTime", null);
         },
         SelectableFields = EventResource.Fields("regarding"),
+        Validate = EventValidation.Events,
         Columns = EventResource.EventColumns,
         Row = static (o, now) => EventResource.Row(o, now, "regarding", "note"),
         FromStorage = static e => Rename(e, "events.k8s.io/v1", static n => n.Stored, static n => n.Served),

@@ -19,6 +19,7 @@ internal static class LeaseResource
         CreateOnUpdate = true,
         UnconditionalUpdate = false,
         Default = static o => o.Ensure("spec"),
+        Validate = LeaseValidation.Lease,
         Columns = [Columns.Name, Columns.Text("Holder", "Who holds the lease."), Columns.Age],
         Row = static (o, now) => [Columns.NameOf(o), o.Get("spec").Text("holderIdentity"), HumanDuration.Age(o, now)],
     };

@@ -27,6 +27,8 @@ internal static class NodeResource
         // A kubelet registers its node with the status it has (upstream: nodeStrategy keeps the status on create).
         PrepareForCreate = static (_, _) => { },
         PrepareForUpdate = Strategies.UpdateWithoutStatus,
+        Validate = NodeValidation.Node,
+        ValidateUpdate = NodeValidation.NodeUpdate,
         Subresources =
         [
             Strategies.Elsewhere("proxy", "v1 NodeProxyOptions", "create", "delete", "get", "patch", "update"),

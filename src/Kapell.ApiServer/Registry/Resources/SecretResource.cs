@@ -19,6 +19,8 @@ internal static class SecretResource
         SchemaName = "io.k8s.api.core.v1.Secret",
         StorageKey = "secrets",
         Default = Default,
+        Validate = DataValidation.Secret,
+        ValidateUpdate = DataValidation.SecretUpdate,
         PrepareForUpdate = static (updated, old, _) =>
         {
             // A secret does not lose its type by being written without one (upstream: secret strategy).

@@ -26,6 +26,8 @@ internal static class ServiceResource
         Default = Default,
         PrepareForCreate = static (o, _) => o["status"] = new JsonObject { ["loadBalancer"] = new JsonObject() },
         PrepareForUpdate = Strategies.UpdateWithoutStatus,
+        Validate = ServiceValidation.Service,
+        ValidateUpdate = ServiceValidation.ServiceUpdate,
         Subresources =
         [
             Strategies.Elsewhere("proxy", "v1 ServiceProxyOptions", "create", "delete", "get", "patch", "update"),
