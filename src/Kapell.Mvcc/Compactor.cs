@@ -1,0 +1,155 @@
+using Kapell.Base;
+
+namespace Kapell.Mvcc;
+
+/// <summary>
+/// Frees what a compaction made unreachable, in steps, by walking the changes up to it: a revision can only have been superseded
+/// by a change in the log, so the work is in proportion to the changes, not to the keys. Then empties pages that are mostly dead.
+/// A tombstone at exactly the compacted revision stays, for the watchers who may still start there.
+/// </summary>
+internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, RevisionLog log)
+{
+    private const int SparseLookups = 64;
+
+    private long _next;
+    private bool _pruning;
+    private long _target;
+    private int _page = -1;
+    private int _pageOffset;
+
+    public long CompactRevision { get; private set; }
+
+    /// <summary>While somebody reads the store bit by bit (a checkpoint), nothing is freed.</summary>
+    public int Pins { get; set; }
+
+    public void Begin(long revision)
+    {
+        Check.That(revision > CompactRevision);
+        CompactRevision = revision;
+        if (!_pruning)
+        {
+            StartPruning();
+        }
+    }
+
+    public void Restore(long revision) => CompactRevision = revision;
+
+    public bool Step(int budget)
+    {
+        if (Pins > 0)
+        {
+            return false;
+        }
+
+        if (_pruning)
+        {
+            Prune(budget);
+            return true;
+        }
+
+        return Evacuate(budget);
+    }
+
+    private void StartPruning()
+    {
+        _target = CompactRevision;
+        _next = log.Start;
+        _pruning = true;
+    }
+
+    private void Prune(int budget)
+    {
+        for (; budget > 0 && _next < log.End && log[_next].Main <= _target; budget--, _next++)
+        {
+            LogItem item = log[_next];
+
+            // Its own record is alive: only what is older than the change at hand, or a tombstone at hand, is released below.
+            ReadOnlySpan<byte> key = KeyValueRecord.Parse(pages.Read(item.Address)).Key;
+            KeyEntry* entry = index.Find(key);
+            Check.That(entry != null);
+            bool buried = item.Address.IsTombstone && item.Main < _target;
+            int dead = KeyEntry.IndexAt(entry, buried ? item.Main : item.Main - 1) + 1;
+            for (int i = 0; i < dead; i++)
+            {
+                pages.Release(entry->Items[i].Address);
+            }
+
+            if (dead == entry->Count)
+            {
+                index.Remove(entry);
+            }
+            else if (dead > 0)
+            {
+                index.DropOldest(entry, dead);
+            }
+        }
+
+        if (_next == log.End || log[_next].Main > _target)
+        {
+            log.TrimTo(log.LowerBound(_target));
+            _pruning = false;
+            if (CompactRevision > _target)
+            {
+                StartPruning();
+            }
+        }
+    }
+
+    private bool Evacuate(int budget)
+    {
+        if (_page < 0)
+        {
+            _page = pages.FindSparse(SparseLookups);
+            _pageOffset = 0;
+            if (_page < 0)
+            {
+                return false;
+            }
+        }
+
+        for (; budget > 0; budget--)
+        {
+            _pageOffset = pages.Walk(_page, _pageOffset);
+            if (_pageOffset < 0)
+            {
+                _page = -1;
+                return true;
+            }
+
+            Move(_page, _pageOffset);
+        }
+
+        return true;
+    }
+
+    private void Move(int page, int offset)
+    {
+        RecordAddress from = new(page, offset, tombstone: false);
+        ReadOnlySpan<byte> bytes = pages.Read(from);
+        KeyValueRecord record = KeyValueRecord.Parse(bytes);
+        KeyEntry* entry = index.Find(record.Key);
+        Check.That(entry != null);
+        int at = KeyEntry.IndexAt(entry, record.ModRevision);
+        while (entry->Items[at].Address.Page != page || entry->Items[at].Address.Offset != offset)
+        {
+            Check.That(at > 0 && entry->Items[at - 1].Main == record.ModRevision);
+            at--;
+        }
+
+        RecordAddress old = entry->Items[at].Address;
+        RecordAddress moved = pages.Append(bytes.Length, old.IsTombstone, out Span<byte> into);
+        bytes.CopyTo(into);
+        entry->Items[at].Address = moved;
+        for (long position = log.LowerBound(record.ModRevision);
+            position < log.End && log[position].Main == record.ModRevision;
+            position++)
+        {
+            if (log[position].Address == old)
+            {
+                log[position].Address = moved;
+            }
+        }
+
+        pages.Release(old);
+    }
+}

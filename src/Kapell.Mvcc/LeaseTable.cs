@@ -1,0 +1,152 @@
+using Kapell.Base;
+
+namespace Kapell.Mvcc;
+
+/// <summary>A lease as it is replicated: who may expire it is another matter.</summary>
+public readonly record struct LeaseInfo(long Id, long Ttl);
+
+/// <summary>
+/// The leases and the keys attached to them. Granting and revoking come through the log; expiry is decided by one member alone (the
+/// leader, <see cref="Promote"/>), which proposes the revocations. Time is passed in, in milliseconds of any monotonic clock.
+/// etcd: lease/lessor.go
+/// </summary>
+public sealed class LeaseTable
+{
+    // etcd: lessor.go expiredLeaseRetryInterval
+    private const long RevokeRetryMilliseconds = 3000;
+    private const long Never = long.MaxValue;
+
+    private readonly Dictionary<long, Lease> _leases = [];
+    private readonly PriorityQueue<long, long> _byExpiry = new();
+    private bool _primary;
+
+    public int Count => _leases.Count;
+
+    /// <summary>In rising order of id.</summary>
+    public IReadOnlyList<LeaseInfo> All() => [.. _leases.Values.OrderBy(l => l.Id).Select(l => new LeaseInfo(l.Id, l.Ttl))];
+
+    public bool Contains(long id) => _leases.ContainsKey(id);
+
+    /// <summary>False when the lease exists.</summary>
+    public bool Grant(long id, long ttlSeconds, long now)
+    {
+        Check.That(id != 0 && ttlSeconds > 0);
+        Lease lease = new(id, ttlSeconds);
+        if (!_leases.TryAdd(id, lease))
+        {
+            return false;
+        }
+
+        if (_primary)
+        {
+            Extend(lease, now);
+            _byExpiry.Enqueue(id, lease.ExpiryMilliseconds);
+        }
+
+        return true;
+    }
+
+    /// <summary>This member now decides on expiry: every lease lives on for its whole time, since nobody here knows how much was left.</summary>
+    public void Promote(long now)
+    {
+        _primary = true;
+        _byExpiry.Clear();
+        foreach (Lease lease in _leases.Values)
+        {
+            Extend(lease, now);
+            _byExpiry.Enqueue(lease.Id, lease.ExpiryMilliseconds);
+        }
+    }
+
+    public void Demote()
+    {
+        _primary = false;
+        _byExpiry.Clear();
+        foreach (Lease lease in _leases.Values)
+        {
+            lease.ExpiryMilliseconds = Never;
+        }
+    }
+
+    /// <summary>Starts the time of the lease anew; its TTL, or -1 when there is no such lease or it has expired.</summary>
+    public long Renew(long id, long now)
+    {
+        Check.That(_primary);
+        if (!_leases.TryGetValue(id, out Lease? lease) || lease.ExpiryMilliseconds <= now)
+        {
+            return -1;
+        }
+
+        // The queue keeps its old, earlier place; CollectExpired puts it right when that comes up.
+        Extend(lease, now);
+        return lease.Ttl;
+    }
+
+    /// <summary>Granted TTL and seconds left; false when there is no such lease.</summary>
+    public bool TryGetTimes(long id, long now, out long granted, out long remaining)
+    {
+        granted = 0;
+        remaining = -1;
+        if (!_leases.TryGetValue(id, out Lease? lease))
+        {
+            return false;
+        }
+
+        granted = lease.Ttl;
+        remaining = lease.ExpiryMilliseconds == Never ? lease.Ttl : Math.Max(0, (lease.ExpiryMilliseconds - now) / 1000);
+        return true;
+    }
+
+    /// <summary>Adds leases to revoke now, at most <paramref name="max"/>; each comes again after a while if it is not revoked by then.</summary>
+    public void CollectExpired(long now, int max, List<long> into)
+    {
+        while (max > 0 && _byExpiry.TryPeek(out long id, out long due) && due <= now)
+        {
+            _byExpiry.Dequeue();
+            if (!_leases.TryGetValue(id, out Lease? lease))
+            {
+                continue;
+            }
+
+            if (lease.ExpiryMilliseconds > now)
+            {
+                _byExpiry.Enqueue(id, lease.ExpiryMilliseconds);
+                continue;
+            }
+
+            into.Add(id);
+            _byExpiry.Enqueue(id, now + RevokeRetryMilliseconds);
+            max--;
+        }
+    }
+
+    internal void Attach(long id, nint key)
+    {
+        Check.That(_leases[id].Keys.Add(key));
+    }
+
+    internal void Detach(long id, nint key)
+    {
+        Check.That(_leases[id].Keys.Remove(key));
+    }
+
+    internal nint[] KeysOf(long id) => [.. _leases[id].Keys];
+
+    internal void Remove(long id)
+    {
+        Check.That(_leases.Remove(id, out Lease? lease) && lease.Keys.Count == 0);
+    }
+
+    private static void Extend(Lease lease, long now) => lease.ExpiryMilliseconds = now + (lease.Ttl * 1000);
+
+    private sealed class Lease(long id, long ttl)
+    {
+        public long Id { get; } = id;
+
+        public long Ttl { get; } = ttl;
+
+        public long ExpiryMilliseconds { get; set; } = Never;
+
+        public HashSet<nint> Keys { get; } = [];
+    }
+}

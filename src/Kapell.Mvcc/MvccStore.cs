@@ -1,0 +1,317 @@
+using Kapell.Base;
+
+namespace Kapell.Mvcc;
+
+/// <summary>What a write made: the revision, and the places of its changes in the log, from first to before last.</summary>
+public readonly record struct WriteResult(long Revision, long FirstPosition, long EndPosition);
+
+/// <summary>
+/// All keys at all revisions since the last compaction, in memory, outside the collected heap. Changed only by its owner, one call
+/// at a time; any number of readers may read while nobody changes it (the owner holds a reader-writer lock or is the only thread).
+/// A change is <see cref="BeginWrite"/>, any of <see cref="Put"/> and <see cref="DeleteRange"/>, <see cref="EndWrite"/>.
+/// </summary>
+public sealed unsafe class MvccStore : IDisposable
+{
+    private readonly RecordPages _pages = new();
+    private readonly KeyIndex _index = new();
+    private readonly RevisionLog _log = new();
+    private readonly Compactor _compactor;
+    private bool _writing;
+    private long _firstPosition;
+
+    public MvccStore()
+    {
+        _compactor = new Compactor(_pages, _index, _log);
+    }
+
+    /// <summary>The newest revision. An empty store has 1, as etcd's.</summary>
+    public long Revision { get; private set; } = 1;
+
+    /// <summary>Revisions below this are gone; 0 before the first compaction.</summary>
+    public long CompactRevision => _compactor.CompactRevision;
+
+    public LeaseTable Leases { get; } = new();
+
+    public WatchHub Watchers { get; } = new();
+
+    public long KeyCount => _index.Count;
+
+    /// <summary>Bytes that the content needs: what the quota counts.</summary>
+    public long LiveBytes => _pages.LiveBytes + _index.Bytes;
+
+    /// <summary>Bytes held from the system.</summary>
+    public long AllocatedBytes => _pages.AllocatedBytes + _index.Bytes;
+
+    /// <summary>Where the log begins and ends; the end is the place of the next change.</summary>
+    public long LogEnd => _log.End;
+
+    internal KeyIndex Index => _index;
+
+    internal RevisionLog Log => _log;
+
+    internal Compactor Compactor => _compactor;
+
+    /// <summary>The revision a reader inside the current write sees.</summary>
+    private long ViewRevision => _writing && _log.End > _firstPosition ? Revision + 1 : Revision;
+
+    public KeyValueRecord Read(RecordAddress address) => KeyValueRecord.Parse(_pages.Read(address));
+
+    public ReadOnlySpan<byte> ReadBytes(RecordAddress address) => _pages.Read(address);
+
+    public RevisionStatus CheckRevision(long revision) =>
+        revision > ViewRevision ? RevisionStatus.Future
+        : revision > 0 && revision < CompactRevision ? RevisionStatus.Compacted
+        : RevisionStatus.Ok;
+
+    public RevisionStatus Range(scoped in RangeQuery query, RangeResult result)
+    {
+        result.Clear();
+        result.StoreRevision = ViewRevision;
+        RevisionStatus status = CheckRevision(query.Revision);
+        if (status == RevisionStatus.Ok)
+        {
+            long at = query.Revision <= 0 ? ViewRevision : query.Revision;
+            RangeReader.Read(this, query, at, result);
+        }
+
+        return status;
+    }
+
+    /// <summary>The record of a key at a revision (0: now).</summary>
+    public bool TryGet(ReadOnlySpan<byte> key, long revision, out RecordAddress address)
+    {
+        address = default;
+        KeyEntry* entry = _index.Find(key);
+        if (entry == null)
+        {
+            return false;
+        }
+
+        int at = KeyEntry.IndexAt(entry, revision <= 0 ? ViewRevision : revision);
+        if (at < 0 || entry->Items[at].Address.IsTombstone)
+        {
+            return false;
+        }
+
+        address = entry->Items[at].Address;
+        return true;
+    }
+
+    public void BeginWrite()
+    {
+        Check.That(!_writing);
+        _writing = true;
+        _firstPosition = _log.End;
+    }
+
+    /// <summary>Lease 0 is none; another must exist.</summary>
+    public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, long lease)
+    {
+        Check.That(_writing);
+        long main = Revision + 1;
+        KeyEntry* entry = _index.FindOrAdd(key);
+        if (entry->Create == 0)
+        {
+            entry->Create = main;
+        }
+
+        entry->Version++;
+        ChangeLease(entry, lease);
+        int size = KeyValueRecord.SizeOf(key.Length, value.Length, entry->Create, main, entry->Version, lease);
+        RecordAddress address = _pages.Append(size, tombstone: false, out Span<byte> into);
+        KeyValueRecord.Write(into, key, value, entry->Create, main, entry->Version, lease);
+        _index.Append(entry, new RevisionItem { Main = main, Address = address });
+        _log.Add(main, address);
+    }
+
+    /// <summary>Deletes what is there; adds the records deleted to <paramref name="deleted"/> when given.</summary>
+    public long DeleteRange(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end, List<RecordAddress>? deleted)
+    {
+        Check.That(_writing);
+        long count = 0;
+        KeyCursor cursor = _index.LowerBound(key);
+        for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
+        {
+            if (!KeyRange.Contains(key, end, KeyEntry.Key(entry)))
+            {
+                break;
+            }
+
+            if (entry->Create != 0)
+            {
+                deleted?.Add(entry->Items[entry->Count - 1].Address);
+                Bury(entry);
+                count++;
+            }
+
+            _index.Next(ref cursor);
+        }
+
+        return count;
+    }
+
+    /// <summary>Makes the changes visible as one revision and tells the watchers. Without a change there is no new revision.</summary>
+    public WriteResult EndWrite()
+    {
+        Check.That(_writing);
+        _writing = false;
+        if (_log.End > _firstPosition)
+        {
+            Revision++;
+        }
+
+        if (Watchers.Count > 0)
+        {
+            for (long position = _firstPosition; position < _log.End; position++)
+            {
+                RecordAddress address = _log[position].Address;
+                Watchers.Publish(Read(address).Key, position, address.IsTombstone);
+            }
+        }
+
+        return new WriteResult(Revision, _firstPosition, _log.End);
+    }
+
+    /// <summary>Deletes the keys of the lease, then the lease; false when there is none.</summary>
+    public bool RevokeLease(long id)
+    {
+        Check.That(_writing);
+        if (!Leases.Contains(id))
+        {
+            return false;
+        }
+
+        // Sorted, so that every member gives the deletions the same order. etcd: lessor.go Revoke
+        nint[] keys = Leases.KeysOf(id);
+        Array.Sort(keys, static (a, b) => KeyEntry.Key((KeyEntry*)a).SequenceCompareTo(KeyEntry.Key((KeyEntry*)b)));
+        foreach (nint key in keys)
+        {
+            Bury((KeyEntry*)key);
+        }
+
+        Leases.Remove(id);
+        return true;
+    }
+
+    public List<byte[]> KeysOfLease(long id)
+    {
+        List<byte[]> keys = [];
+        foreach (nint key in Leases.KeysOf(id))
+        {
+            keys.Add(KeyEntry.Key((KeyEntry*)key).ToArray());
+        }
+
+        keys.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
+        return keys;
+    }
+
+    /// <summary>Revisions below <paramref name="revision"/> are refused from now on; memory comes back through <see cref="Maintain"/>.</summary>
+    public RevisionStatus Compact(long revision)
+    {
+        Check.That(!_writing);
+        if (revision <= CompactRevision)
+        {
+            return RevisionStatus.Compacted;
+        }
+
+        if (revision > Revision)
+        {
+            return RevisionStatus.Future;
+        }
+
+        _compactor.Begin(revision);
+        return RevisionStatus.Ok;
+    }
+
+    /// <summary>A step of compaction, about <paramref name="budget"/> records; false when there is nothing left to do.</summary>
+    public bool Maintain(int budget)
+    {
+        Check.That(!_writing);
+        return _compactor.Step(budget);
+    }
+
+    /// <summary>The place in the log of the first change at or after a revision; the revision must not be compacted.</summary>
+    public long PositionOf(long revision) => _log.LowerBound(Math.Max(revision, CompactRevision));
+
+    /// <summary>False when the change has been compacted away since its place was noted.</summary>
+    public bool ReadChange(long position, out long revision, out RecordAddress address)
+    {
+        if (position < _log.Start || _log[position].Main < CompactRevision)
+        {
+            (revision, address) = (0, default);
+            return false;
+        }
+
+        ref LogItem item = ref _log[position];
+        (revision, address) = (item.Main, item.Address);
+        return true;
+    }
+
+    /// <summary>A consistent picture of now, to be read bit by bit while writes go on; until it is ended nothing is freed.</summary>
+    public CheckpointSource BeginCheckpoint() => new(this);
+
+    public void Dispose()
+    {
+        _index.Dispose();
+        _pages.Dispose();
+    }
+
+    /// <summary>For a checkpoint being read: the numbers, before any record.</summary>
+    internal void RestoreBegin(long revision, long compactRevision)
+    {
+        Check.That(_log.End == 0 && _index.Count == 0);
+        Revision = revision;
+        _compactor.Restore(compactRevision);
+    }
+
+    /// <summary>For a checkpoint being read: one record; a record older than the compaction is in the index only.</summary>
+    internal void RestoreRecord(ReadOnlySpan<byte> bytes, bool tombstone, bool inLog)
+    {
+        KeyValueRecord record = KeyValueRecord.Parse(bytes);
+        KeyEntry* entry = _index.FindOrAdd(record.Key);
+        RecordAddress address = _pages.Append(bytes.Length, tombstone, out Span<byte> into);
+        bytes.CopyTo(into);
+        ChangeLease(entry, record.Lease);
+        entry->Create = record.CreateRevision;
+        entry->Version = record.Version;
+        _index.Append(entry, new RevisionItem { Main = record.ModRevision, Address = address });
+        if (inLog)
+        {
+            _log.Add(record.ModRevision, address);
+        }
+    }
+
+    private void Bury(KeyEntry* entry)
+    {
+        long main = Revision + 1;
+        ReadOnlySpan<byte> key = KeyEntry.Key(entry);
+        ChangeLease(entry, 0);
+        entry->Create = 0;
+        entry->Version = 0;
+        int size = KeyValueRecord.SizeOf(key.Length, 0, 0, main, 0, 0);
+        RecordAddress address = _pages.Append(size, tombstone: true, out Span<byte> into);
+        KeyValueRecord.Write(into, key, default, 0, main, 0, 0);
+        _index.Append(entry, new RevisionItem { Main = main, Address = address });
+        _log.Add(main, address);
+    }
+
+    private void ChangeLease(KeyEntry* entry, long lease)
+    {
+        if (entry->Lease == lease)
+        {
+            return;
+        }
+
+        if (entry->Lease != 0)
+        {
+            Leases.Detach(entry->Lease, (nint)entry);
+        }
+
+        if (lease != 0)
+        {
+            Leases.Attach(lease, (nint)entry);
+        }
+
+        entry->Lease = lease;
+    }
+}

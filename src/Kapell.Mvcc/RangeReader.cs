@@ -1,0 +1,101 @@
+namespace Kapell.Mvcc;
+
+/// <summary>Range queries. etcd: mvcc/kvstore_txn.go rangeKeys, etcdserver/txn/range.go</summary>
+internal static unsafe class RangeReader
+{
+    public static void Read(MvccStore store, scoped in RangeQuery query, long at, RangeResult result)
+    {
+        long limit = query.NeedsAll || query.Limit <= 0 ? long.MaxValue : query.Limit;
+        bool fetch = !query.CountOnly;
+        KeyIndex index = store.Index;
+        KeyCursor cursor = index.LowerBound(query.Key);
+        bool unbounded = KeyRange.IsUnbounded(query.End);
+        for (KeyEntry* entry = index.At(cursor); entry != null; entry = index.At(cursor))
+        {
+            ReadOnlySpan<byte> key = KeyEntry.Key(entry);
+            if (query.End.IsEmpty ? !key.SequenceEqual(query.Key) : !unbounded && key.SequenceCompareTo(query.End) >= 0)
+            {
+                break;
+            }
+
+            int item = KeyEntry.IndexAt(entry, at);
+            if (item >= 0 && !entry->Items[item].Address.IsTombstone)
+            {
+                result.Count++;
+                if (fetch && result.Records.Count < limit)
+                {
+                    result.Records.Add(entry->Items[item].Address);
+                }
+            }
+
+            if (query.End.IsEmpty)
+            {
+                break;
+            }
+
+            index.Next(ref cursor);
+        }
+
+        if (!query.NeedsAll)
+        {
+            result.More = fetch && result.Count > result.Records.Count;
+            return;
+        }
+
+        if (query.HasFilters)
+        {
+            Filter(store, query, result.Records);
+        }
+
+        if (query.NeedsSort)
+        {
+            Sort(store, query.SortTarget, query.EffectiveOrder == SortOrder.Descend, result.Records);
+        }
+
+        if (query.Limit > 0 && result.Records.Count > query.Limit)
+        {
+            result.More = true;
+            result.Records.RemoveRange((int)query.Limit, result.Records.Count - (int)query.Limit);
+        }
+    }
+
+    private static void Filter(MvccStore store, scoped in RangeQuery query, List<RecordAddress> records)
+    {
+        int kept = 0;
+        foreach (RecordAddress address in records.ToArray())
+        {
+            KeyValueRecord record = store.Read(address);
+            bool keep = (query.MaxModRevision == 0 || record.ModRevision <= query.MaxModRevision)
+                && (query.MinModRevision == 0 || record.ModRevision >= query.MinModRevision)
+                && (query.MaxCreateRevision == 0 || record.CreateRevision <= query.MaxCreateRevision)
+                && (query.MinCreateRevision == 0 || record.CreateRevision >= query.MinCreateRevision);
+            if (keep)
+            {
+                records[kept++] = address;
+            }
+        }
+
+        records.RemoveRange(kept, records.Count - kept);
+    }
+
+    private static void Sort(MvccStore store, SortTarget target, bool descending, List<RecordAddress> records)
+    {
+        int sign = descending ? -1 : 1;
+        records.Sort((left, right) =>
+        {
+            KeyValueRecord a = store.Read(left);
+            KeyValueRecord b = store.Read(right);
+            int order = target switch
+            {
+                SortTarget.Version => a.Version.CompareTo(b.Version),
+                SortTarget.Create => a.CreateRevision.CompareTo(b.CreateRevision),
+                SortTarget.Mod => a.ModRevision.CompareTo(b.ModRevision),
+                SortTarget.Value => a.Value.SequenceCompareTo(b.Value),
+                _ => a.Key.SequenceCompareTo(b.Key),
+            };
+
+            // The order among equals is not promised; the key makes it the same every time.
+            return sign * (order != 0 ? order : a.Key.SequenceCompareTo(b.Key));
+        });
+    }
+}
