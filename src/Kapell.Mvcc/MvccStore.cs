@@ -51,8 +51,8 @@ public sealed unsafe class MvccStore : IDisposable
 
     internal Compactor Compactor => _compactor;
 
-    /// <summary>The revision a reader inside the current write sees.</summary>
-    private long ViewRevision => _writing && _log.End > _firstPosition ? Revision + 1 : Revision;
+    /// <summary>The newest revision, or inside a write that has changed something the one it makes.</summary>
+    public long ViewRevision => _writing && _log.End > _firstPosition ? Revision + 1 : Revision;
 
     public KeyValueRecord Read(RecordAddress address) => KeyValueRecord.Parse(_pages.Read(address));
 

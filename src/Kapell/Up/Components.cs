@@ -3,7 +3,7 @@ namespace Kapell.Cli.Up;
 /// <summary>The components by the names they are known under: subcommand and upstream program.</summary>
 internal static class Components
 {
-    public static ComponentMain Etcd { get; } = Missing("Etcd");
+    public static ComponentMain Etcd { get; } = Kapell.Etcd.Server.EtcdCommand.RunAsync;
 
     public static ComponentMain ApiServer { get; } = Missing("ApiServer");
 

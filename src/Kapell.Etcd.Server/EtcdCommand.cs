@@ -1,0 +1,115 @@
+using System.Runtime.InteropServices;
+using Kapell.Base;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Rpc;
+using Kapell.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server;
+
+/// <summary>
+/// The component <c>etcd</c>: one member of the store. Exit codes: 0 stopped when asked, 1 it cannot run (the line says why and what to
+/// do), 2 a flag is wrong.
+/// </summary>
+public static class EtcdCommand
+{
+    private const int Failed = 1;
+    private const int BadFlags = 2;
+
+    public static async Task<int> RunAsync(
+        IReadOnlyList<string> args, TimeProvider time, ulong seed, ILoggerFactory logs, TextWriter output, CancellationToken stopping)
+    {
+        EtcdFlags flags = new();
+        EtcdOptions options;
+        try
+        {
+            flags.Parse(args, Environment.GetEnvironmentVariable);
+            if (flags.HelpWanted)
+            {
+                await output.WriteLineAsync(flags.Help());
+                return 0;
+            }
+
+            if (flags.VersionWanted)
+            {
+                await output.WriteLineAsync(VersionText());
+                return 0;
+            }
+
+            options = flags.ToOptions();
+        }
+        catch (FlagException e)
+        {
+            await output.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
+            return BadFlags;
+        }
+
+        try
+        {
+            return await ServeAsync(options, time, new Prng(seed), logs, output, stopping);
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            return 0;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or FlagException)
+        {
+            await output.WriteLineAsync($"etcd: {e.Message}");
+            return Failed;
+        }
+    }
+
+    private static async Task<int> ServeAsync(
+        EtcdOptions options, TimeProvider time, Prng prng, ILoggerFactory logs, TextWriter output, CancellationToken stopping)
+    {
+        ILogger logger = logs.CreateLogger("etcd");
+        FileDisk disk = new();
+        disk.CreateDirectory(options.DataDirectory);
+        using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
+        ReplicaSettings settings = new()
+        {
+            DataDirectory = options.DataDirectory,
+            Self = Self(options),
+            ClusterToken = options.ClusterToken,
+            TickMilliseconds = options.HeartbeatMilliseconds,
+            ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
+            QuotaBytes = options.Limits.QuotaBytes,
+        };
+        LoadedReplica loaded = await Task.Run(() => ReplicaLoader.Load(disk, settings, prng.Split()), stopping);
+        Log.Loaded(logger, options.DataDirectory, loaded.Story);
+        await using ReplicaHost host = new(loaded, disk, settings, options.SnapshotCount, time, prng.Split(), logger);
+        host.Start();
+        SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "snap"));
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, prng.Split(), logs, stopping);
+        Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
+        AutoCompactor compactor = new(host, options, logger);
+        using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+        Task attributes = MemberAttributes.PublishAsync(host, options, ending.Token);
+        Task compacting = compactor.RunAsync(ending.Token);
+        Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
+        await Task.WhenAny(asked, host.Ended);
+        await ending.CancelAsync();
+        await Task.WhenAll(attributes, compacting);
+        if (stopping.IsCancellationRequested || await host.Ended is not { } cause)
+        {
+            return 0;
+        }
+
+        await output.WriteLineAsync($"etcd: {cause.Message}");
+        return Failed;
+    }
+
+    private static Protocol.Member Self(EtcdOptions options)
+    {
+        Protocol.Member self = new() { Name = options.Name };
+        self.PeerURLs.AddRange(options.InitialAdvertisePeerUrls);
+        self.ClientURLs.AddRange(options.AdvertiseClientUrls);
+        return self;
+    }
+
+    // etcd: etcdmain/etcd.go prints these four lines.
+    private static string VersionText() =>
+        $"etcd Version: {EtcdVersion.Server}\nGit SHA: Kapell\nGo Version: none ({RuntimeInformation.FrameworkDescription})\n"
+        + $"Go OS/Arch: linux/{RuntimeInformation.ProcessArchitecture.ToString().ToLowerInvariant()}";
+}

@@ -1,0 +1,250 @@
+using System.Globalization;
+using Kapell.Base;
+using Kapell.Etcd.Server.Rpc;
+
+namespace Kapell.Etcd.Server;
+
+/// <summary>The settings of one member, from flags and ETCD_* variables. Names and defaults are upstream's (embed/config.go).</summary>
+internal sealed record EtcdOptions
+{
+    public required string Name { get; init; }
+
+    public required string DataDirectory { get; init; }
+
+    public required IReadOnlyList<string> ListenClientUrls { get; init; }
+
+    public required IReadOnlyList<string> AdvertiseClientUrls { get; init; }
+
+    public required IReadOnlyList<string> InitialAdvertisePeerUrls { get; init; }
+
+    public required IReadOnlyList<string> ListenMetricsUrls { get; init; }
+
+    public required string ClusterToken { get; init; }
+
+    public required EtcdLimits Limits { get; init; }
+
+    public required ulong SnapshotCount { get; init; }
+
+    public required int HeartbeatMilliseconds { get; init; }
+
+    public required int ElectionMilliseconds { get; init; }
+
+    /// <summary>Periodic, or revisions to keep; zero for none.</summary>
+    public TimeSpan CompactionPeriod { get; init; }
+
+    public long CompactionRevisions { get; init; }
+
+    public required ServerTls Tls { get; init; }
+}
+
+/// <summary>Files of the server's certificate and of those it trusts to sign clients'.</summary>
+internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCertAuth, string TrustedCaFile);
+
+/// <summary>Reads the flags; what upstream knows and we do not is refused by name.</summary>
+internal sealed class EtcdFlags
+{
+    private const int HeartbeatDefault = 100;
+    private const int ElectionDefault = 1000;
+    private static readonly string[] DefaultClient = ["http://localhost:2379"];
+    private static readonly string[] DefaultPeer = ["http://localhost:2380"];
+
+    private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.");
+    private readonly FlagValue<string> _name;
+    private readonly FlagValue<string> _dataDir;
+    private readonly FlagValue<string> _walDir;
+    private readonly FlagValue<long> _snapshotCount;
+    private readonly FlagValue<int> _heartbeat;
+    private readonly FlagValue<int> _election;
+    private readonly FlagValue<IReadOnlyList<string>> _listenPeer;
+    private readonly FlagValue<IReadOnlyList<string>> _listenClient;
+    private readonly FlagValue<long> _quota;
+    private readonly FlagValue<int> _maxTxnOps;
+    private readonly FlagValue<int> _maxRequestBytes;
+    private readonly FlagValue<TimeSpan> _watchProgress;
+    private readonly FlagValue<IReadOnlyList<string>> _advertisePeer;
+    private readonly FlagValue<string> _initialCluster;
+    private readonly FlagValue<string> _clusterState;
+    private readonly FlagValue<string> _token;
+    private readonly FlagValue<IReadOnlyList<string>> _advertiseClient;
+    private readonly FlagValue<string> _compactionMode;
+    private readonly FlagValue<string> _compactionRetention;
+    private readonly FlagValue<string> _certFile;
+    private readonly FlagValue<string> _keyFile;
+    private readonly FlagValue<bool> _clientCertAuth;
+    private readonly FlagValue<string> _trustedCa;
+    private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
+    private readonly FlagValue<bool> _version;
+
+    public EtcdFlags()
+    {
+        _flags.Group("Member");
+        _name = _flags.String("name", "default", "Human-readable name for this member.");
+        _dataDir = _flags.String("data-dir", "", "Path to the data directory (default ${name}.etcd).");
+        _walDir = _flags.String("wal-dir", "", "Path to the dedicated wal directory. Not supported: the log lies in the data directory.");
+        _snapshotCount = _flags.Long("snapshot-count", 10000, "Number of committed transactions to trigger a checkpoint to disk.");
+        _heartbeat = _flags.Int("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
+        _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
+        _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
+        _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.");
+        _quota = _flags.Long("quota-backend-bytes", 0, "Raise alarms when the content exceeds the given quota. 0 means 2 GiB, less than 0 none.");
+        _maxTxnOps = _flags.Int("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
+        _maxRequestBytes = _flags.Int("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
+        _watchProgress = _flags.Duration(
+            "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
+        _flags.Group("Clustering");
+        _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
+        _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration: one member in this version.");
+        _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new'; 'existing' is not supported yet).");
+        _token = _flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during bootstrap.");
+        _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
+        _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
+        _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
+        _flags.Group("Security");
+        _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
+        _keyFile = _flags.String("key-file", "", "Path to the client server TLS key file.");
+        _clientCertAuth = _flags.Bool("client-cert-auth", false, "Enable client cert authentication.");
+        _trustedCa = _flags.String("trusted-ca-file", "", "Path to the client server TLS trusted CA cert file.");
+        foreach (string name in (string[])["peer-cert-file", "peer-key-file", "peer-trusted-ca-file"])
+        {
+            _flags.String(name, "", "Taken for the day there are peers; unused with a single member.");
+        }
+
+        _flags.Bool("peer-client-cert-auth", false, "Taken for the day there are peers; unused with a single member.");
+        _flags.Group("Logging and profiling");
+        _flags.String("logger", "zap", "Taken for compatibility.");
+        _flags.String("log-level", "info", "Taken for compatibility: the level is that of the process.");
+        _flags.List("log-outputs", ["default"], "Taken for compatibility: the log goes where the process's goes.");
+        _flags.String("log-format", "json", "Taken for compatibility.");
+        _flags.String("metrics", "basic", "Taken for compatibility: all metrics are always shown.");
+        _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
+        _version = _flags.Bool("version", false, "Print the version and exit.");
+        _flags.Examples.Add("etcd --data-dir /var/lib/etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379");
+    }
+
+    public bool HelpWanted => _flags.HelpWanted;
+
+    public bool VersionWanted => _version.Value;
+
+    public string Help() => _flags.Help();
+
+    /// <exception cref="FlagException">A flag is wrong or not supported; the message says which and why.</exception>
+    public void Parse(IReadOnlyList<string> args, Func<string, string?> environment)
+    {
+        foreach (string name in _flags.Names)
+        {
+            // etcd: pkg/flags SetFlagsFromEnv: flags win over variables.
+            string? text = environment("ETCD_" + name.ToUpperInvariant().Replace('-', '_'));
+            if (!string.IsNullOrEmpty(text))
+            {
+                _flags.SetFromText(name, text);
+            }
+        }
+
+        _flags.Parse(args);
+        if (_flags.Arguments.Count > 0)
+        {
+            throw new FlagException($"'{_flags.Arguments[0]}' is not a valid flag");
+        }
+    }
+
+    public EtcdOptions ToOptions()
+    {
+        RefuseWhatIsNotThere();
+        if (_heartbeat.Value <= 0 || _election.Value < 5 * _heartbeat.Value)
+        {
+            throw new FlagException(
+                $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]");
+        }
+
+        if (_flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
+            && Environment.GetEnvironmentVariable("ETCD_ADVERTISE_CLIENT_URLS") is null)
+        {
+            throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
+        }
+
+        const long quotaDefault = 2L << 30;
+        (TimeSpan period, long revisions) = Compaction();
+        return new EtcdOptions
+        {
+            Name = _name.Value,
+            DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
+            ListenClientUrls = _listenClient.Value,
+            AdvertiseClientUrls = _advertiseClient.Value,
+            InitialAdvertisePeerUrls = _advertisePeer.Value,
+            ListenMetricsUrls = _listenMetrics.Value,
+            ClusterToken = _token.Value,
+            SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
+            HeartbeatMilliseconds = _heartbeat.Value,
+            ElectionMilliseconds = _election.Value,
+            CompactionPeriod = period,
+            CompactionRevisions = revisions,
+            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value),
+            Limits = new EtcdLimits
+            {
+                RequestBytesMax = _maxRequestBytes.Value,
+                TxnOperationsMax = _maxTxnOps.Value,
+                QuotaBytes = _quota.Value == 0 ? quotaDefault : Math.Max(0, _quota.Value),
+                WatchProgressInterval = _watchProgress.Value,
+            },
+        };
+    }
+
+    private void RefuseWhatIsNotThere()
+    {
+        if (_walDir.Value.Length > 0)
+        {
+            throw new FlagException("--wal-dir is not supported: the log lies in --data-dir; mount the fast disk there");
+        }
+
+        if (_clusterState.Value is not ("new" or "existing"))
+        {
+            throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
+        }
+
+        if (_clusterState.Value == "existing")
+        {
+            throw new FlagException("--initial-cluster-state=existing is not supported by this version: it runs single members only");
+        }
+
+        string[] members = _initialCluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        string[] names = [.. members.Select(static m => m.Split('=')[0]).Distinct()];
+        if (names.Length > 1)
+        {
+            throw new FlagException(
+                $"--initial-cluster names {names.Length} members, but this version runs single members only: start with {_name.Value} alone");
+        }
+
+        if (names.Length == 1 && names[0] != _name.Value)
+        {
+            throw new FlagException($"couldn't find local name \"{_name.Value}\" in the initial cluster configuration");
+        }
+    }
+
+    private (TimeSpan Period, long Revisions) Compaction()
+    {
+        string retention = _compactionRetention.Value;
+        bool isNumber = long.TryParse(retention, NumberStyles.None, CultureInfo.InvariantCulture, out long number);
+        switch (_compactionMode.Value)
+        {
+            case "revision":
+                return isNumber ? (default, number) : throw new FlagException($"invalid --auto-compaction-retention \"{retention}\"");
+            case "periodic":
+                // etcd: embed/config.go: a bare number is hours.
+                return isNumber ? (TimeSpan.FromHours(number), 0) : (ParseDuration(retention), 0);
+            default:
+                throw new FlagException($"unsupported compaction mode \"{_compactionMode.Value}\"");
+        }
+    }
+
+    private static TimeSpan ParseDuration(string text)
+    {
+        try
+        {
+            return GoDuration.Parse(text);
+        }
+        catch (FormatException e)
+        {
+            throw new FlagException($"error parsing CompactionRetention: {e.Message}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using Google.Protobuf;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Raft;
+
+namespace Kapell.Etcd.Server.Hosting;
+
+/// <summary>A checkpoint's content: length (4) and <see cref="CheckpointHead"/>, then what the store wrote.</summary>
+internal static class CheckpointContent
+{
+    private const int HeadBytesMax = 64 << 20;
+    private const int PieceBytes = 512 * 1024;
+
+    public static CheckpointHead HeadOf(Replica replica)
+    {
+        ConfState conf = replica.Raft.ConfState;
+        CheckpointHead head = new()
+        {
+            ClusterId = replica.ClusterId,
+            Index = replica.AppliedPosition.Index.Value,
+            Term = replica.AppliedPosition.Term.Value,
+            AutoLeave = conf.AutoLeave,
+        };
+        head.Voters.AddRange(conf.Voters.Select(static m => m.Value));
+        head.VotersOutgoing.AddRange(conf.VotersOutgoing.Select(static m => m.Value));
+        head.Learners.AddRange(conf.Learners.Select(static m => m.Value));
+        head.LearnersNext.AddRange(conf.LearnersNext.Select(static m => m.Value));
+        head.Members.AddRange(replica.Applier.Members.All);
+        head.Alarms.AddRange(replica.Applier.Alarms.Select(static a => new AlarmMember { MemberID = a.Member, Alarm = a.Alarm }));
+        return head;
+    }
+
+    public static SnapshotMetadata MetadataOf(CheckpointHead head) => new(
+        new LogPosition(new Term(head.Term), new LogIndex(head.Index)),
+        new ConfState
+        {
+            Voters = [.. head.Voters.Select(static v => new MemberId(v))],
+            VotersOutgoing = [.. head.VotersOutgoing.Select(static v => new MemberId(v))],
+            Learners = [.. head.Learners.Select(static v => new MemberId(v))],
+            LearnersNext = [.. head.LearnersNext.Select(static v => new MemberId(v))],
+            AutoLeave = head.AutoLeave,
+        });
+
+    /// <summary>Writes it all; <paramref name="guarded"/> runs a piece of work while nobody changes the store.</summary>
+    public static void Write(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, CancellationToken stopping)
+    {
+        byte[] encoded = head.ToByteArray();
+        Span<byte> length = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32LittleEndian(length, encoded.Length);
+        output.Write(length);
+        output.Write(encoded);
+        ArrayBufferWriter<byte> piece = new(PieceBytes);
+        bool more = true;
+        while (more)
+        {
+            stopping.ThrowIfCancellationRequested();
+            guarded(() => more = source.WriteNext(piece, PieceBytes));
+            output.Write(piece.WrittenSpan);
+            piece.ResetWrittenCount();
+        }
+    }
+
+    /// <exception cref="InvalidDataException">The content is no checkpoint of ours.</exception>
+    public static (CheckpointHead Head, MvccStore Store) Read(Stream input)
+    {
+        Span<byte> length = stackalloc byte[4];
+        input.ReadExactly(length);
+        int bytes = BinaryPrimitives.ReadInt32LittleEndian(length);
+        if (bytes is < 0 or > HeadBytesMax)
+        {
+            throw new InvalidDataException($"checkpoint: a head of {bytes} bytes");
+        }
+
+        byte[] encoded = new byte[bytes];
+        input.ReadExactly(encoded);
+        return (CheckpointHead.Parser.ParseFrom(encoded), CheckpointLoader.Load(input));
+    }
+}

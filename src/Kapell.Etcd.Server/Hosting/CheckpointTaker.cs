@@ -1,0 +1,127 @@
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Raft;
+using Kapell.Storage;
+using Kapell.Storage.Checkpoints;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Hosting;
+
+/// <summary>
+/// Writes checkpoints beside everything else: the owner only marks the place, then a thread of the pool reads the store piece by piece.
+/// A checkpoint is due when enough entries and enough bytes have come since the last, so that its cost is in proportion to the writes.
+/// </summary>
+internal sealed class CheckpointTaker(
+    IDisk disk, string directory, ulong entriesBetween, ReplicaHost host, Replica replica, LogWriter log, ILogger logger) : IDisposable
+{
+    private const int Kept = 2;
+    private const long BytesBetweenMin = 16 << 20;
+
+    // etcd: SnapshotCatchUpEntries: so that a member that was away for a moment gets entries instead of everything.
+    private const ulong EntriesKeptInMemory = 5000;
+
+    private readonly CancellationTokenSource _stopping = new();
+    private LogIndex _last = replica.AppliedPosition.Index;
+    private long _lastBytes;
+    private Task _running = Task.CompletedTask;
+
+    public LogIndex Last => _last;
+
+    /// <summary>On the owner's thread, after entries were applied.</summary>
+    public void Consider()
+    {
+        ulong entries = replica.AppliedPosition.Index - _last;
+        long bytes = log.BytesWritten - _lastBytes;
+        long bytesBetween = Math.Max(BytesBetweenMin, replica.Applier.Store.LiveBytes / 2);
+
+        // Many small entries cost memory and restart time even when they are few bytes.
+        bool due = entries >= entriesBetween && (bytes >= bytesBetween || entries >= entriesBetween * 10);
+        if (!due || !_running.IsCompleted)
+        {
+            return;
+        }
+
+        _lastBytes = log.BytesWritten;
+        CheckpointHead head = CheckpointContent.HeadOf(replica);
+        CheckpointSource source = replica.Applier.Store.BeginCheckpoint();
+        _running = Task.Run(() => TakeAsync(head, source));
+    }
+
+    /// <summary>A checkpoint of now in a file of the caller's directory; what a saved snapshot is made of.</summary>
+    public async Task<CheckpointInfo> SaveAsync(string intoDirectory, CancellationToken cancellation)
+    {
+        (CheckpointHead head, CheckpointSource source) = await host.OwnAsync(
+            static r => (CheckpointContent.HeadOf(r), r.Applier.Store.BeginCheckpoint()), cancellation);
+        return await Task.Run(() => Write(intoDirectory, head, source, cancellation), CancellationToken.None);
+    }
+
+    public void Dispose()
+    {
+        _stopping.Cancel();
+        _running.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default)
+            .GetAwaiter().GetResult();
+        _stopping.Dispose();
+    }
+
+    private async Task TakeAsync(CheckpointHead head, CheckpointSource source)
+    {
+        try
+        {
+            CheckpointInfo info = Write(directory, head, source, _stopping.Token);
+            SnapshotMetadata metadata = CheckpointContent.MetadataOf(head);
+            await host.OwnAsync(
+                r =>
+                {
+                    _last = metadata.Index;
+                    r.Raft.CheckpointTaken(metadata);
+                    if (metadata.Index.Value > EntriesKeptInMemory)
+                    {
+                        r.Raft.Compact(new LogIndex(metadata.Index.Value - EntriesKeptInMemory));
+                    }
+
+                    return true;
+                },
+                _stopping.Token);
+            CheckpointFile.DeleteOld(disk, directory, Kept);
+            log.ReleaseBelow(metadata.Index.Value + 1);
+            Log.CheckpointTaken(logger, head.Index, info.FileBytes);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            // Stopping: the log has everything.
+        }
+        catch (Exception e) when (e is IOException or TimeoutException)
+        {
+            Log.CheckpointFailed(logger, e);
+        }
+    }
+
+    private CheckpointInfo Write(
+        string into, CheckpointHead head, CheckpointSource source, CancellationToken cancellation)
+    {
+        try
+        {
+            using CheckpointWriteStream writer = CheckpointFile.Create(disk, into, head.Index);
+            CheckpointContent.Write(writer, head, source, Guarded, cancellation);
+            return writer.Commit();
+        }
+        finally
+        {
+            host.PostOwned(source.End);
+        }
+    }
+
+    private void Guarded(Action work)
+    {
+        host.EnterReading();
+        try
+        {
+            work();
+        }
+        finally
+        {
+            host.ExitReading();
+        }
+    }
+}

@@ -1,0 +1,32 @@
+using Kapell.Raft;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Hosting;
+
+/// <summary>What the server says; one place, so that the texts are constant and can be searched for.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(EventId = 1000, Level = LogLevel.Information, Message = "etcd: loaded from {Directory}: {Story}")]
+    public static partial void Loaded(ILogger logger, string directory, string story);
+
+    [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "etcd: now {Role}, leader {Leader}, term {Term}")]
+    public static partial void LeaderChanged(ILogger logger, Role role, MemberId leader, Term term);
+
+    [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "etcd: serving client requests on {Addresses}")]
+    public static partial void Serving(ILogger logger, string addresses);
+
+    [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "etcd: checkpoint at entry {Index}: {Bytes} bytes")]
+    public static partial void CheckpointTaken(ILogger logger, ulong index, long bytes);
+
+    [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "etcd: a checkpoint failed; the log is kept, and it is tried again")]
+    public static partial void CheckpointFailed(ILogger logger, Exception cause);
+
+    [LoggerMessage(EventId = 1005, Level = LogLevel.Warning, Message = "etcd: {Used} bytes of the quota of {Quota} are used: writes are refused until there is space")]
+    public static partial void NoSpace(ILogger logger, long used, long quota);
+
+    [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "etcd: auto compaction at revision {Revision}")]
+    public static partial void AutoCompacted(ILogger logger, long revision);
+
+    [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "etcd: auto compaction at revision {Revision} refused: {Reason}")]
+    public static partial void AutoCompactionRefused(ILogger logger, long revision, string reason);
+}

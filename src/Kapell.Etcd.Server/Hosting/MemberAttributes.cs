@@ -1,0 +1,40 @@
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Replication;
+
+namespace Kapell.Etcd.Server.Hosting;
+
+/// <summary>Tells the cluster this member's name and client addresses when they changed. etcd: server.go publishV3</summary>
+internal static class MemberAttributes
+{
+    public static async Task PublishAsync(ReplicaHost host, EtcdOptions options, CancellationToken cancellation)
+    {
+        try
+        {
+            await host.Ready.WaitAsync(cancellation);
+            while (await host.ReadBarrierAsync(cancellation) is not null)
+            {
+                // No leader yet: the barrier waits for one, and says so after its time.
+            }
+
+            ulong self = host.Header.MemberId;
+            Member? known = host.Reading(() => host.Replica.Applier.Members.Find(self));
+            if (known is not null && known.Name == options.Name && known.ClientURLs.SequenceEqual(options.AdvertiseClientUrls))
+            {
+                return;
+            }
+
+            Member attributes = new() { ID = self, Name = options.Name };
+            attributes.ClientURLs.AddRange(options.AdvertiseClientUrls);
+            ApplyOutcome outcome;
+            do
+            {
+                outcome = await host.ProposeAsync(CommandKind.MemberAttributes, attributes, cancellation);
+            }
+            while (outcome.Error is not null && outcome.Error != EtcdError.Stopped);
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            // Stopped before it was said: the next start says it.
+        }
+    }
+}

@@ -1,0 +1,202 @@
+using Google.Protobuf;
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Raft;
+using Kapell.Storage;
+using Kapell.Storage.Checkpoints;
+using Kapell.Storage.Wal;
+
+namespace Kapell.Etcd.Server.Hosting;
+
+/// <summary>What a member is to be when its directory is empty, and where that is.</summary>
+public sealed record ReplicaSettings
+{
+    public required string DataDirectory { get; init; }
+
+    public required Member Self { get; init; }
+
+    public required string ClusterToken { get; init; }
+
+    public int HeartbeatTicks { get; init; } = 1;
+
+    public int ElectionTicks { get; init; } = 10;
+
+    public int TickMilliseconds { get; init; } = 100;
+
+    public long QuotaBytes { get; init; }
+
+    public int SegmentBytes { get; init; } = 32 << 20;
+
+    public long EntryBytesMax { get; init; } = 64 << 20;
+
+    public string WalDirectory => Path.Combine(DataDirectory, "member", "wal");
+
+    public string CheckpointDirectory => Path.Combine(DataDirectory, "member", "snap");
+
+    // etcd: server.go minTTL: one and a half election timeouts, rounded up to seconds.
+    public long LeaseTtlSecondsMin => (long)Math.Ceiling(3.0 * ElectionTicks / 2 * TickMilliseconds / 1000);
+}
+
+/// <summary>A member read from its disk, and its log, open for writing.</summary>
+/// <param name="HardState">As the log has it.</param>
+internal sealed record LoadedReplica(Replica Replica, WriteAheadLog Log, HardState HardState, bool IsNew, string Story)
+{
+    /// <summary>What each new segment of the log begins with; kept up to date by the log's writer.</summary>
+    public required LogHead LogHead { get; init; }
+}
+
+/// <summary>The records at the head of every segment.</summary>
+internal sealed class LogHead
+{
+    public required (ulong Cluster, ulong Member) Identity { get; set; }
+
+    public HardState State { get; set; }
+
+    public IReadOnlyList<WalRecord> Records() => [LogRecords.Identity(Identity.Cluster, Identity.Member), LogRecords.Of(State)];
+}
+
+/// <summary>Start: the newest checkpoint that is whole, then the tail of the log; or a new member of a new cluster.</summary>
+internal static class ReplicaLoader
+{
+    /// <exception cref="IOException">The directory cannot be read or written; the message says which file and why.</exception>
+    public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng)
+    {
+        ulong self = ClusterIdentity.MemberId(settings.Self.PeerURLs, settings.ClusterToken);
+        ulong cluster = ClusterIdentity.ClusterId([self]);
+        CheckpointInfo? found = CheckpointFile.FindLatestGood(disk, settings.CheckpointDirectory, out IReadOnlyList<CorruptLogException> damaged);
+        CheckpointHead? head = null;
+        MvccStore store;
+        if (found is null)
+        {
+            store = new MvccStore();
+        }
+        else
+        {
+            using CheckpointReadStream reader = CheckpointFile.Open(disk, found.Path);
+            (head, store) = CheckpointContent.Read(reader);
+        }
+
+        LogContent content = new(head?.Index ?? 0);
+        LogHead logHead = new() { Identity = (cluster, self) };
+        WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = logHead.Records };
+        WriteAheadLog log = WriteAheadLog.Open(disk, settings.WalDirectory, options, content.Take);
+        content.Verify(damaged, settings.WalDirectory);
+        if (content.Identity is { } identity)
+        {
+            // The directory knows who it is; settings that changed since do not make it another member.
+            (cluster, self) = identity;
+            logHead.Identity = identity;
+        }
+
+        bool isNew = content.Identity is null;
+        logHead.State = content.State;
+        HardState state = content.State;
+        if (head is not null && state.Commit.Value < head.Index)
+        {
+            state = state with { Commit = new LogIndex(head.Index) };
+        }
+
+        RaftConfig config = new()
+        {
+            Id = new MemberId(self),
+            Prng = prng,
+            ElectionTicks = settings.ElectionTicks,
+            HeartbeatTicks = settings.HeartbeatTicks,
+        };
+        RaftStart start = new() { HardState = state, Entries = content.Entries };
+        if (head is not null)
+        {
+            start = start with { Snapshot = CheckpointContent.MetadataOf(head) };
+        }
+
+        RaftNode raft = new(config, start);
+        Applier applier = new(store, settings.LeaseTtlSecondsMin);
+        foreach (Member member in head?.Members ?? [])
+        {
+            applier.Members.Set(member);
+        }
+
+        foreach (AlarmMember alarm in head?.Alarms ?? [])
+        {
+            applier.RestoreAlarm(alarm.MemberID, alarm.Alarm);
+        }
+
+        if (isNew)
+        {
+            Member founding = settings.Self.Clone();
+            founding.ID = self;
+            raft.Bootstrap([ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(self), founding.ToByteArray())]);
+            log.Append([LogRecords.Identity(cluster, self)]);
+            log.Sync();
+        }
+
+        LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
+        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes);
+        string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
+            + (log.Recovery.TornFile is null ? "" : $", torn end of {log.Recovery.TornFile} cut at {log.Recovery.TornOffset}");
+        return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };
+    }
+
+    /// <summary>What the log says, after the checkpoint.</summary>
+    private sealed class LogContent(ulong checkpointIndex)
+    {
+        public List<Entry> Entries { get; } = [];
+
+        public HardState State { get; private set; }
+
+        public (ulong Cluster, ulong Member)? Identity { get; private set; }
+
+        public void Take(WalRecord record)
+        {
+            switch (record.Type)
+            {
+                case LogRecords.EntryType:
+                    Take(LogRecords.ToEntry(record));
+                    break;
+                case LogRecords.StateType:
+                    State = LogRecords.ToState(record);
+                    break;
+                case LogRecords.IdentityType:
+                    Identity = LogRecords.ToIdentity(record);
+                    break;
+                default:
+                    throw new InvalidDataException($"the write-ahead log holds a record of the unknown type {record.Type}");
+            }
+        }
+
+        public void Verify(IReadOnlyList<CorruptLogException> damaged, string directory)
+        {
+            if (Entries.Count > 0 && Entries[0].Index.Value != checkpointIndex + 1)
+            {
+                throw damaged.Count > 0 ? damaged[0] : new CorruptLogException(
+                    directory, 0, $"the log begins at entry {Entries[0].Index}, but the newest checkpoint ends at {checkpointIndex}");
+            }
+
+            if (State.Commit.Value > checkpointIndex + (ulong)Entries.Count)
+            {
+                throw damaged.Count > 0 ? damaged[0] : new CorruptLogException(
+                    directory, 0, $"entry {State.Commit} was committed, but the log ends at {checkpointIndex + (ulong)Entries.Count}");
+            }
+        }
+
+        private void Take(Entry entry)
+        {
+            if (entry.Index.Value <= checkpointIndex)
+            {
+                return;
+            }
+
+            // An entry at an index written before voids what stood there and after it.
+            int at = Entries.Count == 0 ? 0 : (int)(entry.Index.Value - Entries[0].Index.Value);
+            if (entry.Index.Value < (Entries.Count == 0 ? 0 : Entries[0].Index.Value) || at > Entries.Count)
+            {
+                throw new InvalidDataException($"the write-ahead log has entry {entry.Index} after {Entries[^1].Index}");
+            }
+
+            Entries.RemoveRange(at, Entries.Count - at);
+            Entries.Add(entry);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Http;
+
+/// <summary>The process's logs for the web framework, which may only warn: each request would be a line otherwise.</summary>
+internal sealed class FrameworkLogs(ILoggerFactory logs) : ILoggerFactory
+{
+    public ILogger CreateLogger(string categoryName)
+    {
+        ILogger logger = logs.CreateLogger(categoryName);
+        bool framework = categoryName.StartsWith("Microsoft.", StringComparison.Ordinal)
+            || categoryName.StartsWith("Grpc.", StringComparison.Ordinal);
+        return framework ? new WarningsOnly(logger) : logger;
+    }
+
+    public void AddProvider(ILoggerProvider provider) => logs.AddProvider(provider);
+
+    /// <summary>The factory belongs to the process.</summary>
+    public void Dispose()
+    {
+    }
+
+    private sealed class WarningsOnly(ILogger logger) : ILogger
+    {
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => logger.BeginScope(state);
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning && logger.IsEnabled(logLevel);
+
+        public void Log<TState>(
+            LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel))
+            {
+                logger.Log(logLevel, eventId, state, exception, formatter);
+            }
+        }
+    }
+}

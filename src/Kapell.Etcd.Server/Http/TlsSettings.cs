@@ -1,0 +1,84 @@
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using Kapell.Base;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
+
+namespace Kapell.Etcd.Server.Http;
+
+/// <summary>The server's certificate, and who may sign the clients'.</summary>
+internal sealed class TlsSettings
+{
+    private const string ClientAuthUsage = "1.3.6.1.5.5.7.3.2";
+    private readonly X509Certificate2 _certificate;
+    private readonly X509Certificate2Collection _authorities = [];
+    private readonly bool _demandsClient;
+
+    private TlsSettings(X509Certificate2 certificate, bool demandsClient)
+    {
+        _certificate = certificate;
+        _demandsClient = demandsClient;
+    }
+
+    /// <summary>Null when no certificate was named.</summary>
+    /// <exception cref="FlagException">The files do not go together.</exception>
+    public static TlsSettings? Load(ServerTls files)
+    {
+        if (files.CertFile.Length == 0 && files.KeyFile.Length == 0)
+        {
+            return null;
+        }
+
+        if (files.CertFile.Length == 0 || files.KeyFile.Length == 0)
+        {
+            throw new FlagException("KeyFile and CertFile must both be present[key: " + files.KeyFile + ", cert: " + files.CertFile + "]");
+        }
+
+        if (files.ClientCertAuth && files.TrustedCaFile.Length == 0)
+        {
+            throw new FlagException("--client-cert-auth needs --trusted-ca-file: who may sign the clients' certificates?");
+        }
+
+        string reading = files.CertFile;
+        try
+        {
+            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth);
+            if (files.TrustedCaFile.Length > 0)
+            {
+                reading = files.TrustedCaFile;
+                settings._authorities.ImportFromPemFile(files.TrustedCaFile);
+            }
+
+            return settings;
+        }
+        catch (CryptographicException e)
+        {
+            throw new FlagException($"cannot read the certificate or key in {reading}: {e.Message}");
+        }
+    }
+
+    public void Configure(HttpsConnectionAdapterOptions https)
+    {
+        https.ServerCertificate = _certificate;
+        https.SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13;
+        https.ClientCertificateMode = _demandsClient ? ClientCertificateMode.RequireCertificate : ClientCertificateMode.NoCertificate;
+        https.ClientCertificateValidation = (certificate, _, errors) => IsTrusted(certificate, errors);
+    }
+
+    private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors)
+    {
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
+        {
+            return false;
+        }
+
+        using X509Chain chain = new();
+        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+        chain.ChainPolicy.CustomTrustStore.AddRange(_authorities);
+        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+        chain.ChainPolicy.DisableCertificateDownloads = true;
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthUsage));
+        return chain.Build(certificate);
+    }
+}

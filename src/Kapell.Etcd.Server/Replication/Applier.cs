@@ -1,0 +1,204 @@
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Rpc;
+using Kapell.Mvcc;
+
+namespace Kapell.Etcd.Server.Replication;
+
+/// <summary>What became of a command: a refusal, or a response.</summary>
+public readonly record struct ApplyOutcome(EtcdError? Error, Reply? Reply);
+
+/// <summary>
+/// Carries out the commands of the log, the same on every member. What it knows besides the store: alarms and members.
+/// A response is only written where somebody waits for it.
+/// </summary>
+public sealed class Applier : IDisposable
+{
+    // etcd: lease/lessor.go MaxLeaseTTL
+    private const long LeaseTtlSecondsMax = 9_000_000_000;
+
+    private readonly TxnExecutor _txn;
+    private readonly long _leaseTtlSecondsMin;
+    private readonly SortedSet<(ulong Member, AlarmType Alarm)> _alarms = [];
+
+    public Applier(MvccStore store, long leaseTtlSecondsMin)
+    {
+        Store = store;
+        _txn = new TxnExecutor(store);
+        _leaseTtlSecondsMin = leaseTtlSecondsMin;
+    }
+
+    public MvccStore Store { get; }
+
+    public MemberRegistry Members { get; } = new();
+
+    /// <summary>For the expiry of leases; told by the owner before it applies.</summary>
+    public long NowMilliseconds { get; set; }
+
+    public IReadOnlyCollection<(ulong Member, AlarmType Alarm)> Alarms => _alarms;
+
+    public bool HasAlarm(AlarmType alarm) => _alarms.Any(a => a.Alarm == alarm);
+
+    public void RestoreAlarm(ulong member, AlarmType alarm) => _alarms.Add((member, alarm));
+
+    public ApplyOutcome Apply(in Command command, ReplyHeader header, bool wantsReply)
+    {
+        bool full = HasAlarm(AlarmType.Nospace);
+        if (HasAlarm(AlarmType.Corrupt) && command.Kind is not (CommandKind.Alarm or CommandKind.MemberAttributes))
+        {
+            return new ApplyOutcome(EtcdError.Corrupt, null);
+        }
+
+        ReplyWriter? writer = wantsReply ? new ReplyWriter() : null;
+        EtcdError? error = command.Request switch
+        {
+            PutRequest request => full ? EtcdError.NoSpace : Put(request, header, writer),
+            DeleteRangeRequest request => DeleteRange(request, header, writer),
+            TxnRequest request => Txn(request, full, header, writer),
+            CompactionRequest request => Compact(request, header, writer),
+            LeaseGrantRequest request => full ? EtcdError.NoSpace : Grant(request, header, writer),
+            LeaseRevokeRequest request => Revoke(request, header, writer),
+            AlarmRequest request => ChangeAlarm(request, header, writer),
+            Member attributes => SetAttributes(attributes),
+            _ => throw new InvalidDataException($"log entry holds a {command.Kind} that nobody applies"),
+        };
+        return new ApplyOutcome(error, error is null ? writer?.Finish() : null);
+    }
+
+    public void Dispose() => Store.Dispose();
+
+    private EtcdError? Put(PutRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        EtcdError? error = _txn.CheckPut(request);
+        if (error is not null)
+        {
+            return error;
+        }
+
+        if (writer is not null)
+        {
+            header.Write(writer, Store.Revision + 1);
+        }
+
+        Store.BeginWrite();
+        _txn.Put(request, writer);
+        Store.EndWrite();
+        return null;
+    }
+
+    private EtcdError? DeleteRange(DeleteRangeRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        Store.BeginWrite();
+        _txn.DeleteRange(request, writer);
+        Store.EndWrite();
+        WriteHeader(header, writer);
+        return null;
+    }
+
+    private EtcdError? Txn(TxnRequest request, bool full, ReplyHeader header, ReplyWriter? writer)
+    {
+        TxnExecutor.Plan plan = _txn.Choose(request);
+        if (full && plan.Puts)
+        {
+            return EtcdError.NoSpace;
+        }
+
+        EtcdError? error = _txn.CheckPlan(plan);
+        if (error is not null)
+        {
+            return error;
+        }
+
+        Store.BeginWrite();
+        _txn.Run(plan, writer);
+        Store.EndWrite();
+        WriteHeader(header, writer);
+        return null;
+    }
+
+    private EtcdError? Compact(CompactionRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        EtcdError? error = ReplyEncoder.ToError(Store.Compact(request.Revision));
+        if (error is null && request.Physical)
+        {
+            while (Store.Maintain(4096))
+            {
+            }
+        }
+
+        WriteHeader(header, writer);
+        return error;
+    }
+
+    private EtcdError? Grant(LeaseGrantRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        Check.That(request.ID != 0);
+        if (request.TTL > LeaseTtlSecondsMax)
+        {
+            return EtcdError.LeaseTtlTooLarge;
+        }
+
+        long ttl = Math.Max(request.TTL, _leaseTtlSecondsMin);
+        if (!Store.Leases.Grant(request.ID, ttl, NowMilliseconds))
+        {
+            return EtcdError.LeaseExists;
+        }
+
+        WriteHeader(header, writer);
+        writer?.Number(2, request.ID);
+        writer?.Number(3, ttl);
+        return null;
+    }
+
+    private EtcdError? Revoke(LeaseRevokeRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        Store.BeginWrite();
+        bool there = Store.RevokeLease(request.ID);
+        Store.EndWrite();
+        WriteHeader(header, writer);
+        return there ? null : EtcdError.LeaseNotFound;
+    }
+
+    private EtcdError? ChangeAlarm(AlarmRequest request, ReplyHeader header, ReplyWriter? writer)
+    {
+        WriteHeader(header, writer);
+        switch (request.Action)
+        {
+            case AlarmRequest.Types.AlarmAction.Activate when request.Alarm != AlarmType.None:
+                _alarms.Add((request.MemberID, request.Alarm));
+                WriteAlarm(writer, request.MemberID, request.Alarm);
+                break;
+            case AlarmRequest.Types.AlarmAction.Deactivate:
+                foreach ((ulong member, AlarmType alarm) in _alarms.ToArray())
+                {
+                    bool named = (request.MemberID == 0 || request.MemberID == member)
+                        && (request.Alarm == AlarmType.None || request.Alarm == alarm);
+                    if (named && _alarms.Remove((member, alarm)))
+                    {
+                        WriteAlarm(writer, member, alarm);
+                    }
+                }
+
+                break;
+        }
+
+        return null;
+    }
+
+    private EtcdError? SetAttributes(Member attributes)
+    {
+        Members.SetAttributes(attributes);
+        return null;
+    }
+
+    private void WriteHeader(ReplyHeader header, ReplyWriter? writer)
+    {
+        if (writer is not null)
+        {
+            header.Write(writer, Store.Revision);
+        }
+    }
+
+    private static void WriteAlarm(ReplyWriter? writer, ulong member, AlarmType alarm) =>
+        writer?.Message(2, new AlarmMember { MemberID = member, Alarm = alarm });
+}

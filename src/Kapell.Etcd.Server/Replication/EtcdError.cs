@@ -1,0 +1,52 @@
+using Grpc.Core;
+
+namespace Kapell.Etcd.Server.Replication;
+
+/// <summary>
+/// The refusals of the protocol: code and text are what clients compare, so they are upstream's (api/v3rpc/rpctypes/error.go).
+/// An expected outcome is returned as one of these; <see cref="ToException"/> is for the edge.
+/// </summary>
+public sealed class EtcdError(StatusCode code, string text)
+{
+    public static readonly EtcdError EmptyKey = new(StatusCode.InvalidArgument, "etcdserver: key is not provided");
+    public static readonly EtcdError KeyNotFound = new(StatusCode.InvalidArgument, "etcdserver: key not found");
+    public static readonly EtcdError ValueProvided = new(StatusCode.InvalidArgument, "etcdserver: value is provided");
+    public static readonly EtcdError LeaseProvided = new(StatusCode.InvalidArgument, "etcdserver: lease is provided");
+    public static readonly EtcdError TooManyOps = new(StatusCode.InvalidArgument, "etcdserver: too many operations in txn request");
+    public static readonly EtcdError DuplicateKey = new(StatusCode.InvalidArgument, "etcdserver: duplicate key given in txn request");
+    public static readonly EtcdError InvalidSortOption = new(StatusCode.InvalidArgument, "etcdserver: invalid sort option");
+    public static readonly EtcdError Compacted = new(StatusCode.OutOfRange, "etcdserver: mvcc: required revision has been compacted");
+    public static readonly EtcdError FutureRevision =
+        new(StatusCode.OutOfRange, "etcdserver: mvcc: required revision is a future revision");
+    public static readonly EtcdError NoSpace = new(StatusCode.ResourceExhausted, "etcdserver: mvcc: database space exceeded");
+    public static readonly EtcdError LeaseNotFound = new(StatusCode.NotFound, "etcdserver: requested lease not found");
+    public static readonly EtcdError LeaseExists = new(StatusCode.FailedPrecondition, "etcdserver: lease already exists");
+    public static readonly EtcdError LeaseTtlTooLarge = new(StatusCode.OutOfRange, "etcdserver: too large lease TTL");
+    public static readonly EtcdError WatchCanceled = new(StatusCode.Cancelled, "etcdserver: watch canceled");
+    public static readonly EtcdError MemberNotFound = new(StatusCode.NotFound, "etcdserver: member not found");
+    public static readonly EtcdError RequestTooLarge = new(StatusCode.InvalidArgument, "etcdserver: request is too large");
+    public static readonly EtcdError TooManyRequests = new(StatusCode.ResourceExhausted, "etcdserver: too many requests");
+    public static readonly EtcdError RootUserNotExist = new(StatusCode.FailedPrecondition, "etcdserver: root user does not exist");
+    public static readonly EtcdError AuthNotEnabled =
+        new(StatusCode.FailedPrecondition, "etcdserver: authentication is not enabled");
+    public static readonly EtcdError UserNotFound = new(StatusCode.FailedPrecondition, "etcdserver: user name not found");
+    public static readonly EtcdError RoleNotFound = new(StatusCode.FailedPrecondition, "etcdserver: role name not found");
+    public static readonly EtcdError NoLeader = new(StatusCode.Unavailable, "etcdserver: no leader");
+    public static readonly EtcdError NotLeader = new(StatusCode.FailedPrecondition, "etcdserver: not leader");
+    public static readonly EtcdError LeaderChanged = new(StatusCode.Unavailable, "etcdserver: leader changed");
+    public static readonly EtcdError Stopped = new(StatusCode.Unavailable, "etcdserver: server stopped");
+    public static readonly EtcdError Timeout = new(StatusCode.Unavailable, "etcdserver: request timed out");
+    public static readonly EtcdError Corrupt = new(StatusCode.DataLoss, "etcdserver: corrupt cluster");
+    public static readonly EtcdError BadLeaderTransferee = new(StatusCode.FailedPrecondition, "etcdserver: bad leader transferee");
+
+    /// <summary>What a status lists for an active alarm or a missing leader.</summary>
+    public static readonly string NoLeaderText = "etcdserver: no leader";
+
+    public StatusCode Code { get; } = code;
+
+    public string Text { get; } = text;
+
+    public RpcException ToException() => new(new Status(Code, Text));
+
+    public override string ToString() => Text;
+}

@@ -1,0 +1,108 @@
+using Google.Protobuf;
+using Grpc.Core;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>KV: checks what a request alone can tell, then reads here or proposes. etcd: api/v3rpc/key.go, v3_server.go</summary>
+public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer proposer) : KvServiceBase
+{
+    public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
+    {
+        Refuse(RequestChecks.Range(request));
+        if (!request.Serializable)
+        {
+            Refuse(await host.ReadBarrierAsync(context.CancellationToken));
+        }
+
+        return Range(request);
+    }
+
+    public override async Task<Reply> Put(PutRequest request, ServerCallContext context)
+    {
+        Refuse(RequestChecks.Put(request));
+        return await proposer.ProposeAsync(CommandKind.Put, request, request.CalculateSize(), context.CancellationToken);
+    }
+
+    public override async Task<Reply> DeleteRange(DeleteRangeRequest request, ServerCallContext context)
+    {
+        Refuse(RequestChecks.DeleteRange(request));
+        return await proposer.ProposeAsync(CommandKind.DeleteRange, request, growth: 0, context.CancellationToken);
+    }
+
+    public override async Task<Reply> Txn(TxnRequest request, ServerCallContext context)
+    {
+        Refuse(RequestChecks.Txn(request, limits.TxnOperationsMax));
+        if (!RequestChecks.IsReadOnly(request))
+        {
+            return await proposer.ProposeAsync(CommandKind.Txn, request, GrowthOf(request), context.CancellationToken);
+        }
+
+        if (!RequestChecks.IsSerializable(request))
+        {
+            Refuse(await host.ReadBarrierAsync(context.CancellationToken));
+        }
+
+        return host.Reading(() => ReadOnlyTxn(request));
+    }
+
+    public override async Task<Reply> Compact(CompactionRequest request, ServerCallContext context) =>
+        await proposer.ProposeAsync(CommandKind.Compact, request, growth: 0, context.CancellationToken);
+
+    private static void Refuse(EtcdError? error)
+    {
+        if (error is not null)
+        {
+            throw error.ToException();
+        }
+    }
+
+    /// <summary>Only transactions with puts count against the quota; they may be what makes space otherwise.</summary>
+    private static int GrowthOf(TxnRequest request) =>
+        request.Success.Concat(request.Failure).Any(static o => o.RequestCase is RequestOp.RequestOneofCase.RequestPut or RequestOp.RequestOneofCase.RequestTxn)
+            ? request.CalculateSize()
+            : 0;
+
+    private Reply Range(RangeRequest request)
+    {
+        RangeResult result = new();
+        host.EnterReading();
+        try
+        {
+            Refuse(ReplyEncoder.ToError(host.Store.Range(ReplyEncoder.ToQuery(request), result)));
+            ReplyWriter writer = new(EstimateBytes(request, result));
+            host.Header.Write(writer, result.StoreRevision);
+            ReplyEncoder.RangeBody(writer, host.Store, result, request.KeysOnly);
+            return writer.Finish();
+        }
+        finally
+        {
+            host.ExitReading();
+        }
+    }
+
+    private int EstimateBytes(RangeRequest request, RangeResult result)
+    {
+        if (result.Records.Count == 0)
+        {
+            return 64;
+        }
+
+        long first = request.KeysOnly ? 64 : host.Store.ReadBytes(result.Records[0]).Length + 8;
+        return (int)Math.Min(64 + (first * result.Records.Count), 64 << 20);
+    }
+
+    private Reply ReadOnlyTxn(TxnRequest request)
+    {
+        TxnExecutor executor = new(host.Store);
+        TxnExecutor.Plan plan = executor.Choose(request);
+        Refuse(executor.CheckPlan(plan));
+        ReplyWriter writer = new();
+        host.Header.Write(writer, host.Store.Revision);
+        executor.Run(plan, writer);
+        return writer.Finish();
+    }
+}

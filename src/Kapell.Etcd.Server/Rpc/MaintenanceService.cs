@@ -1,0 +1,178 @@
+using System.Security.Cryptography;
+using Google.Protobuf;
+using Grpc.Core;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Storage;
+using Kapell.Storage.Checkpoints;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>Maintenance. etcd: api/v3rpc/maintenance.go</summary>
+public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files)
+    : Maintenance.MaintenanceBase
+{
+    private const int PieceBytes = 32 * 1024;
+
+    public override async Task<AlarmResponse> Alarm(AlarmRequest request, ServerCallContext context)
+    {
+        if (request.Action == AlarmRequest.Types.AlarmAction.Get)
+        {
+            return host.Reading(() =>
+            {
+                AlarmResponse response = new() { Header = host.Header.ToMessage(host.Store.Revision) };
+                response.Alarms.AddRange(host.Replica.Applier.Alarms.Where(a => request.Alarm == AlarmType.None || a.Alarm == request.Alarm)
+                    .Select(static a => new AlarmMember { MemberID = a.Member, Alarm = a.Alarm }));
+                return response;
+            });
+        }
+
+        Reply reply = await proposer.ProposeAsync(CommandKind.Alarm, request, growth: 0, context.CancellationToken);
+        return AlarmResponse.Parser.ParseFrom(reply.Span);
+    }
+
+    public override Task<StatusResponse> Status(StatusRequest request, ServerCallContext context) => Task.FromResult(host.Reading(() =>
+    {
+        Replica replica = host.Replica;
+        StatusResponse response = new()
+        {
+            Header = host.Header.ToMessage(host.Store.Revision),
+            Version = EtcdVersion.Server,
+            StorageVersion = EtcdVersion.Storage,
+            DbSize = host.Store.AllocatedBytes,
+            DbSizeInUse = host.Store.LiveBytes,
+            DbSizeQuota = limits.QuotaBytes,
+            Leader = replica.Raft.Leader.Value,
+            RaftIndex = replica.Raft.Committed.Value,
+            RaftTerm = replica.Raft.Term.Value,
+            RaftAppliedIndex = replica.AppliedPosition.Index.Value,
+            IsLearner = replica.Raft.ConfState.Learners.Contains(replica.Raft.Id),
+            DowngradeInfo = new DowngradeInfo(),
+        };
+        if (replica.Raft.Leader.IsNone)
+        {
+            response.Errors.Add(EtcdError.NoLeaderText);
+        }
+
+        // As Go prints the message of an alarm.
+        response.Errors.AddRange(replica.Applier.Alarms.Select(static a =>
+            $"memberID:{a.Member} alarm:{a.Alarm.ToString().ToUpperInvariant()} "));
+        return response;
+    }));
+
+    /// <summary>There is nothing to defragment: memory comes back by itself.</summary>
+    public override Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context) =>
+        Task.FromResult(new DefragmentResponse());
+
+    public override async Task<HashResponse> Hash(HashRequest request, ServerCallContext context)
+    {
+        await Task.CompletedTask;
+        return host.Reading(() => new HashResponse
+        {
+            Header = host.Header.ToMessage(host.Store.Revision),
+            Hash = StoreHash.Compute(host.Store, host.Store.Revision),
+        });
+    }
+
+    public override Task<HashKVResponse> HashKV(HashKVRequest request, ServerCallContext context) => Task.FromResult(host.Reading(() =>
+    {
+        long revision = request.Revision == 0 ? host.Store.Revision : request.Revision;
+        EtcdError? error = ReplyEncoder.ToError(host.Store.CheckRevision(revision));
+        if (error is not null)
+        {
+            throw error.ToException();
+        }
+
+        return new HashKVResponse
+        {
+            Header = host.Header.ToMessage(host.Store.Revision),
+            Hash = StoreHash.Compute(host.Store, revision),
+            CompactRevision = host.Store.CompactRevision,
+            HashRevision = revision,
+        };
+    }));
+
+    /// <summary>
+    /// A checkpoint of now, then its SHA-256: what the client appends to its file. The content is our checkpoint format, not bbolt's.
+    /// </summary>
+    public override async Task Snapshot(
+        SnapshotRequest request, IServerStreamWriter<SnapshotResponse> responseStream, ServerCallContext context)
+    {
+        using SavedSnapshot saved = await files.SaveAsync(host, context.CancellationToken);
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        long sent = 0;
+        while (sent < saved.Bytes)
+        {
+            byte[] piece = new byte[(int)Math.Min(PieceBytes, saved.Bytes - sent)];
+            int read = saved.File.Read(sent, piece);
+            if (read < piece.Length)
+            {
+                throw new RpcException(new Status(StatusCode.Internal, "etcdserver: the snapshot file ended early"));
+            }
+
+            hash.AppendData(piece);
+            sent += piece.Length;
+            SnapshotResponse response = new()
+            {
+                RemainingBytes = (ulong)(saved.Bytes - sent),
+                Blob = UnsafeByteOperations.UnsafeWrap(piece),
+                Version = EtcdVersion.Storage,
+            };
+            await responseStream.WriteAsync(response, context.CancellationToken);
+        }
+
+        SnapshotResponse digest = new() { Blob = UnsafeByteOperations.UnsafeWrap(hash.GetHashAndReset()), Version = EtcdVersion.Storage };
+        await responseStream.WriteAsync(digest, context.CancellationToken);
+    }
+
+    public override Task<MoveLeaderResponse> MoveLeader(MoveLeaderRequest request, ServerCallContext context)
+    {
+        if (host.Replica.Raft.Leader != host.Replica.Raft.Id)
+        {
+            throw EtcdError.NotLeader.ToException();
+        }
+
+        // There is nobody else to lead in a cluster of one. etcd: server.go MoveLeader
+        throw EtcdError.BadLeaderTransferee.ToException();
+    }
+
+    public override Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context) =>
+        throw new RpcException(new Status(StatusCode.Unimplemented, "etcdserver: downgrade is not supported by this version of Kapell"));
+}
+
+/// <summary>What this program says it is.</summary>
+public static class EtcdVersion
+{
+    public const string Server = "3.6.0";
+    public const string Cluster = "3.6.0";
+    public const string Storage = "3.6.0";
+}
+
+/// <summary>Where snapshots lie while they are sent: each in a directory of its own under the data directory.</summary>
+public sealed class SnapshotFiles(IDisk disk, string directory)
+{
+    private long _next;
+
+    public async Task<SavedSnapshot> SaveAsync(ReplicaHost host, CancellationToken cancellation)
+    {
+        string own = Path.Combine(directory, $"outgoing-{Interlocked.Increment(ref _next)}");
+        CheckpointInfo info = await host.Checkpoints.SaveAsync(own, cancellation);
+        return new SavedSnapshot(disk, info);
+    }
+}
+
+/// <summary>A snapshot file, deleted with this object.</summary>
+public sealed class SavedSnapshot(IDisk disk, CheckpointInfo info) : IDisposable
+{
+    public long Bytes => info.FileBytes;
+
+    public IDiskFile File { get; } = disk.Open(info.Path, DiskOpen.Read);
+
+    public void Dispose()
+    {
+        File.Dispose();
+        disk.Delete(info.Path);
+    }
+}

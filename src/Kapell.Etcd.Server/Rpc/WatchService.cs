@@ -1,0 +1,16 @@
+using Grpc.Core;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>Watches: each call is a stream of its own.</summary>
+public sealed class WatchService(ReplicaHost host, EtcdLimits limits) : WatchServiceBase
+{
+    public override async Task Watch(
+        IAsyncStreamReader<WatchRequest> requestStream, IServerStreamWriter<Reply> responseStream, ServerCallContext context)
+    {
+        using WatchStream stream = new(host, limits);
+        await stream.RunAsync(requestStream, responseStream, context.CancellationToken);
+    }
+}

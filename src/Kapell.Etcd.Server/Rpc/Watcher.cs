@@ -1,0 +1,135 @@
+using Kapell.Etcd.Protocol;
+using Kapell.Mvcc;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>
+/// One watch of a stream: a cursor in the log of changes. While it keeps up, the places of its events are handed to it
+/// (<see cref="Offer"/>); when too many wait, or it starts in the past, it lags: then it reads the log itself from where it is, and
+/// nobody waits for it. What both sides touch is guarded by the lock of the stream.
+/// </summary>
+internal sealed class Watcher : IWatchTarget
+{
+    // Beyond this it costs less to read the log again.
+    private const int PendingMax = 8192;
+
+    private readonly WatchStream _stream;
+    private readonly Lock _lock;
+    private readonly bool _noPut;
+    private readonly bool _noDelete;
+    private readonly Queue<long> _pending = new();
+
+    public Watcher(WatchStream stream, Lock streamLock, long id, WatchCreateRequest request)
+    {
+        _stream = stream;
+        _lock = streamLock;
+        Id = id;
+        Key = request.Key.IsEmpty ? [0] : request.Key.ToByteArray();
+        End = request.RangeEnd.ToByteArray();
+        StartRevision = request.StartRevision;
+        PreviousValues = request.PrevKv;
+        Fragments = request.Fragment;
+        NotifiesProgress = request.ProgressNotify;
+        _noPut = request.Filters.Contains(WatchCreateRequest.Types.FilterType.Noput);
+        _noDelete = request.Filters.Contains(WatchCreateRequest.Types.FilterType.Nodelete);
+    }
+
+    public long Id { get; }
+
+    public byte[] Key { get; }
+
+    public byte[] End { get; }
+
+    /// <summary>Zero: from now on.</summary>
+    public long StartRevision { get; }
+
+    public bool PreviousValues { get; }
+
+    public bool Fragments { get; }
+
+    public bool NotifiesProgress { get; }
+
+    /// <summary>Whether something was sent since the last look of the progress timer.</summary>
+    public bool SentSomething { get; set; }
+
+    /// <summary>In the hub, so that changes are offered.</summary>
+    public bool Registered { get; set; }
+
+    /// <summary>Reads the log itself, from <see cref="Next"/>.</summary>
+    public bool Lags { get; private set; }
+
+    public long Next { get; private set; }
+
+    public bool HasWork => Registered && (Lags || _pending.Count > 0);
+
+    /// <summary>Under the lock, when it is registered: where to begin.</summary>
+    public void StartAt(long position, bool inThePast)
+    {
+        Next = position;
+        Lags = inThePast;
+        Registered = true;
+    }
+
+    public void Offer(long position, bool tombstone)
+    {
+        if (tombstone ? _noDelete : _noPut)
+        {
+            return;
+        }
+
+        lock (_lock)
+        {
+            if (!Lags && _pending.Count == PendingMax)
+            {
+                Lags = true;
+                Next = position;
+            }
+
+            if (!Lags)
+            {
+                _pending.Enqueue(position);
+            }
+        }
+
+        _stream.Signal();
+    }
+
+    /// <summary>Under the lock, while nobody changes the store: the place of the next event, or -1 when there is none.</summary>
+    public long Peek(MvccStore store)
+    {
+        if (_pending.TryPeek(out long position))
+        {
+            return position;
+        }
+
+        while (Lags)
+        {
+            if (Next >= store.LogEnd)
+            {
+                // Caught up, and nothing can happen between this and the next offer.
+                Lags = false;
+                return -1;
+            }
+
+            if (!store.ReadChange(Next, out _, out RecordAddress address) || Matches(store, address))
+            {
+                return Next;
+            }
+
+            Next++;
+        }
+
+        return -1;
+    }
+
+    public void Advance()
+    {
+        if (!_pending.TryDequeue(out _))
+        {
+            Next++;
+        }
+    }
+
+    private bool Matches(MvccStore store, RecordAddress address) =>
+        !(address.IsTombstone ? _noDelete : _noPut) && KeyRange.Contains(Key, End, store.Read(address).Key);
+}
