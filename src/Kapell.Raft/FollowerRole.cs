@@ -45,7 +45,8 @@ internal sealed class FollowerRole(RaftCore core)
     {
         HeardFrom(message.From);
         SnapshotMetadata snapshot = message.Snapshot;
-        bool useless = snapshot.Index <= core.Log.Committed || !snapshot.ConfState.IsMember(core.Id);
+        // A checkpoint older than our membership does not name us; the entries that follow it will.
+        bool useless = snapshot.Index <= core.Log.Committed;
         if (!useless && core.Log.Matches(snapshot.Position))
         {
             // We have all of it in the log already.

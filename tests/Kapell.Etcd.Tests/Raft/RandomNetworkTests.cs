@@ -5,14 +5,23 @@ namespace Kapell.Etcd.Tests.Raft;
 public sealed class RandomNetworkTests
 {
     [Theory]
-    [InlineData(1, 30)]
-    [InlineData(3, 140)]
-    [InlineData(5, 40)]
-    public void Promises_hold_under_loss_reorder_crashes_and_slow_disks_and_the_cluster_recovers(int members, int seeds)
+    [InlineData(1, 30, false)]
+    [InlineData(3, 120, false)]
+    [InlineData(5, 30, false)]
+    [InlineData(3, 60, true)]
+    public void Promises_hold_under_loss_reorder_crashes_and_slow_disks_and_the_cluster_recovers(
+        int members, int seeds, bool changesMembership)
     {
         for (ulong seed = 1; seed <= (ulong)seeds; seed++)
         {
             TestNetwork network = new(members, seed, slowDisk: true) { DropChance = 0.1, DuplicateChance = 0.1 };
+            if (changesMembership)
+            {
+                network.ChangesMembership = true;
+                network.Join(members + 1);
+                network.Join(members + 2);
+            }
+
             try
             {
                 for (int i = 0; i < 1500; i++)

@@ -32,6 +32,9 @@ internal sealed class TestNetwork
 
     public double DuplicateChance { get; set; }
 
+    /// <summary>Random steps also add, promote, demote and remove members.</summary>
+    public bool ChangesMembership { get; set; }
+
     public TestMember this[int id] => Members.Single(m => m.Id.Value == (ulong)id);
 
     public TestMember? Leader => Members.Where(m => m.Node.Role == Role.Leader).MaxBy(m => m.Node.Term.Value);
@@ -137,6 +140,9 @@ internal sealed class TestNetwork
             case < 57:
                 member.Node.ReadIndex((ulong)proposal);
                 break;
+            case < 59 when ChangesMembership:
+                _ = member.Node.ProposeConfChange(RandomChange());
+                break;
             default:
                 DeliverRandom();
                 break;
@@ -144,6 +150,13 @@ internal sealed class TestNetwork
 
         member.Pump();
         CheckAll();
+    }
+
+    private ConfChange RandomChange()
+    {
+        ConfChangeStep[] steps = [.. Enumerable.Range(0, _prng.Chance(0.7) ? 1 : 2).Select(_ => new ConfChangeStep(
+            (ConfChangeKind)_prng.NextInt(0, 3), Members[_prng.NextInt(0, Members.Count)].Id))];
+        return new ConfChange(steps, ConfChangeTransition.Auto, default);
     }
 
     /// <summary>For the message of a failure.</summary>
@@ -280,7 +293,8 @@ internal sealed class TestNetwork
     {
         TestMember leader = Leader!;
         Assert.Equal(_committed.Count, leader.Applied.Count);
-        foreach (TestMember member in Members)
+        Assert.False(leader.Node.ConfState.IsJoint);
+        foreach (TestMember member in Members.Where(m => leader.Node.ConfState.IsMember(m.Id)))
         {
             Assert.Equal(leader.Node.LastIndex, member.Node.LastIndex);
             Assert.Equal(leader.Applied.Select(e => e.Position), member.Applied.Select(e => e.Position));
