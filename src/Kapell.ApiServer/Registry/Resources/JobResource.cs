@@ -101,6 +101,9 @@ internal static class JobResource
             }
 
             spec.Ensure("selector").Ensure("matchLabels").Default(Uid, metadata.Text("uid"));
+
+            // Upstream's decoder does this to the stored job at its first read: a job without labels shows those of its template.
+            Default(o);
         }
     }
 
