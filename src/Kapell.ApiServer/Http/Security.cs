@@ -44,12 +44,16 @@ public sealed record AuthorizationAttributes
 
     public string Path { get; init; } = "";
 
+    /// <summary>As the request gave it; the Node authorizer reads it.</summary>
+    public string FieldSelector { get; init; } = "";
+
     public bool IsReadOnly => Verb is "get" or "list" or "watch";
 
     public static AuthorizationAttributes Of(UserInfo user, RequestInfo info) => new()
     {
         User = user, Verb = info.Verb, Namespace = info.Namespace, Group = info.Group, Version = info.Version, Resource = info.Resource,
         Subresource = info.Subresource, Name = info.Name, IsResourceRequest = info.IsResourceRequest, Path = info.Path,
+        FieldSelector = info.FieldSelector,
     };
 }
 

@@ -1,3 +1,4 @@
+using Kapell.ApiServer.Authentication;
 using Microsoft.AspNetCore.Http;
 
 namespace Kapell.ApiServer.Http;
@@ -8,9 +9,7 @@ public static class ServerComposition
     public static ServerParts Compose(ServerContext context)
     {
         ServerParts parts = new();
-        parts.Authenticators.Add(new CertificateAuthenticator());
-        parts.Authorizers.Add(new MastersAuthorizer());
-        _ = context;
+        SecurityComposition.AddTo(parts, context, new CertificateAuthenticator());
         return parts;
     }
 }
@@ -43,13 +42,4 @@ internal sealed class CertificateAuthenticator : IAuthenticator
             ? AuthenticationResult.NotMine
             : AuthenticationResult.Of(new UserInfo { Name = name, Groups = groups }));
     }
-}
-
-/// <summary>Members of system:masters may do everything (upstream: authorizerfactory privileged groups).</summary>
-internal sealed class MastersAuthorizer : IAuthorizer
-{
-    public ValueTask<AuthorizationResult> AuthorizeAsync(AuthorizationAttributes attributes, CancellationToken cancel) =>
-        ValueTask.FromResult(attributes.User.Groups.Contains(UserInfo.Masters)
-            ? new AuthorizationResult(Decision.Allow, "")
-            : new AuthorizationResult(Decision.NoOpinion, ""));
 }
