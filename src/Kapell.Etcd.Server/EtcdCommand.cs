@@ -96,6 +96,7 @@ public static class EtcdCommand
             return 0;
         }
 
+        Log.Failed(logger, cause);
         await output.WriteLineAsync($"etcd: {cause.Message}");
         return Failed;
     }

@@ -14,5 +14,5 @@ public readonly record struct RecordAddress(ulong Value)
 
     internal int Page => (int)((Value & ~TombstoneBit) >> 32);
 
-    internal int Offset => (int)(uint)Value;
+    internal int Offset => (int)(Value & int.MaxValue);
 }

@@ -29,4 +29,7 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "etcd: auto compaction at revision {Revision} refused: {Reason}")]
     public static partial void AutoCompactionRefused(ILogger logger, long revision, string reason);
+
+    [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
+    public static partial void Failed(ILogger logger, Exception cause);
 }

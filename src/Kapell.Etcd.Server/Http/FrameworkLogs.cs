@@ -8,9 +8,15 @@ internal sealed class FrameworkLogs(ILoggerFactory logs) : ILoggerFactory
     public ILogger CreateLogger(string categoryName)
     {
         ILogger logger = logs.CreateLogger(categoryName);
+        if (categoryName == "Microsoft.AspNetCore.Server.Kestrel")
+        {
+            // Warns that HTTP/2 needs TLS, which is not so here: see ProtocolSniffer.
+            return new AtLeast(logger, LogLevel.Error);
+        }
+
         bool framework = categoryName.StartsWith("Microsoft.", StringComparison.Ordinal)
             || categoryName.StartsWith("Grpc.", StringComparison.Ordinal);
-        return framework ? new WarningsOnly(logger) : logger;
+        return framework ? new AtLeast(logger, LogLevel.Warning) : logger;
     }
 
     public void AddProvider(ILoggerProvider provider) => logs.AddProvider(provider);
@@ -20,12 +26,12 @@ internal sealed class FrameworkLogs(ILoggerFactory logs) : ILoggerFactory
     {
     }
 
-    private sealed class WarningsOnly(ILogger logger) : ILogger
+    private sealed class AtLeast(ILogger logger, LogLevel least) : ILogger
     {
         public IDisposable? BeginScope<TState>(TState state)
             where TState : notnull => logger.BeginScope(state);
 
-        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning && logger.IsEnabled(logLevel);
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= least && logger.IsEnabled(logLevel);
 
         public void Log<TState>(
             LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)

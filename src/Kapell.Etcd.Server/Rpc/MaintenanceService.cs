@@ -16,6 +16,9 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
 {
     private const int PieceBytes = 32 * 1024;
 
+    // Clients recognise the digest by it: content in sectors, then 32 bytes. etcd: snapshot/v3_snapshot.go hasChecksum
+    private const int SectorBytes = 512;
+
     public override async Task<AlarmResponse> Alarm(AlarmRequest request, ServerCallContext context)
     {
         if (request.Action == AlarmRequest.Types.AlarmAction.Get)
@@ -103,11 +106,13 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         using SavedSnapshot saved = await files.SaveAsync(host, context.CancellationToken);
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         long sent = 0;
-        while (sent < saved.Bytes)
+        long total = (saved.Bytes + SectorBytes - 1) / SectorBytes * SectorBytes;
+        while (sent < total)
         {
-            byte[] piece = new byte[(int)Math.Min(PieceBytes, saved.Bytes - sent)];
+            // What goes beyond the end of the file stays zero.
+            byte[] piece = new byte[(int)Math.Min(PieceBytes, total - sent)];
             int read = saved.File.Read(sent, piece);
-            if (read < piece.Length)
+            if (read < Math.Min(piece.Length, saved.Bytes - sent))
             {
                 throw new RpcException(new Status(StatusCode.Internal, "etcdserver: the snapshot file ended early"));
             }
@@ -116,7 +121,7 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
             sent += piece.Length;
             SnapshotResponse response = new()
             {
-                RemainingBytes = (ulong)(saved.Bytes - sent),
+                RemainingBytes = (ulong)(total - sent),
                 Blob = UnsafeByteOperations.UnsafeWrap(piece),
                 Version = EtcdVersion.Storage,
             };

@@ -18,7 +18,7 @@ internal static class WatchBatch
         ReplyWriter? writer = null;
         long lastRevision = 0;
         int revisions = 0;
-        for (long position = watcher.Peek(store); position >= 0; position = watcher.Peek(store))
+        while (watcher.Peek(store) is { } position)
         {
             if (!store.ReadChange(position, out long revision, out RecordAddress address))
             {

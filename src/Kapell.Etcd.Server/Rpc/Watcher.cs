@@ -94,8 +94,8 @@ internal sealed class Watcher : IWatchTarget
         _stream.Signal();
     }
 
-    /// <summary>Under the lock, while nobody changes the store: the place of the next event, or -1 when there is none.</summary>
-    public long Peek(MvccStore store)
+    /// <summary>Under the lock, while nobody changes the store: the place of the next event, if there is one.</summary>
+    public long? Peek(MvccStore store)
     {
         if (_pending.TryPeek(out long position))
         {
@@ -108,7 +108,7 @@ internal sealed class Watcher : IWatchTarget
             {
                 // Caught up, and nothing can happen between this and the next offer.
                 Lags = false;
-                return -1;
+                return null;
             }
 
             if (!store.ReadChange(Next, out _, out RecordAddress address) || Matches(store, address))
@@ -119,7 +119,7 @@ internal sealed class Watcher : IWatchTarget
             Next++;
         }
 
-        return -1;
+        return null;
     }
 
     public void Advance()
