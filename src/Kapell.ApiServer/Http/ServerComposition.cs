@@ -1,4 +1,5 @@
 using Kapell.ApiServer.Authentication;
+using Kapell.ApiServer.OpenApi;
 using Microsoft.AspNetCore.Http;
 
 namespace Kapell.ApiServer.Http;
@@ -10,6 +11,7 @@ public static class ServerComposition
     {
         ServerParts parts = new();
         SecurityComposition.AddTo(parts, context, new CertificateAuthenticator());
+        parts.Paths.AddRange(OpenApiEndpoint.All(new OpenApiDocuments(BuiltinSchemas.Set, context.Resources.All), context.Time));
         return parts;
     }
 }
