@@ -18,10 +18,22 @@ internal static class ServiceAccountResource
         Namespaced = true,
         SchemaName = "io.k8s.api.core.v1.ServiceAccount",
         StorageKey = "serviceaccounts",
-        // Upstream clears secrets on create of every client but its token controller's; ours takes what it is given only on update.
-        PrepareForCreate = static (o, _) => o.Remove("secrets"),
+        // Of a reference to a secret only the name is kept (upstream: service account strategy, cleanSecretReferences).
+        PrepareForCreate = static (o, _) => KeepNames(o),
+        PrepareForUpdate = static (updated, _, _) => KeepNames(updated),
         Subresources = [Strategies.Elsewhere("token", "authentication.k8s.io/v1 TokenRequest", "create")],
         Columns = [Columns.Name, Columns.Text("Secrets", "Secrets pods using this account may use."), Columns.Age],
         Row = static (o, now) => [Columns.NameOf(o), o.Items("secrets").Count().ToString(), HumanDuration.Age(o, now)],
     };
+
+    private static void KeepNames(JsonObject account)
+    {
+        foreach (JsonObject reference in account.Items("secrets"))
+        {
+            foreach (string field in reference.Select(f => f.Key).Where(f => f != "name").ToArray())
+            {
+                reference.Remove(field);
+            }
+        }
+    }
 }
