@@ -58,13 +58,21 @@ internal sealed class PodWorker
 
     public void Update(Pod pod)
     {
+        bool matters;
         lock (_lock)
         {
+            matters = Differs(_pod, pod);
             _pod = pod;
-            Interrupt(pod.IsDeleting, TimeSpan.FromSeconds(pod.GracePeriodSeconds));
+            if (matters)
+            {
+                Interrupt(pod.IsDeleting, TimeSpan.FromSeconds(pod.GracePeriodSeconds));
+            }
         }
 
-        Wake();
+        if (matters)
+        {
+            Wake();
+        }
     }
 
     /// <summary>The pod is not at the API server (or among the static pods) any more.</summary>
@@ -144,6 +152,22 @@ internal sealed class PodWorker
             // The timer: a step is due.
         }
     }
+
+    // Our own status comes back by the watch and must not wake us. // Kubernetes: pkg/kubelet/config podsDifferSemantically
+    private static bool Differs(Pod before, Pod after)
+    {
+        if (after.IsTerminal != before.IsTerminal || after.IsDeleting != before.IsDeleting || after.GracePeriodSeconds != before.GracePeriodSeconds
+            || after.Spec.Has("readinessGates"))
+        {
+            return true;
+        }
+
+        return !JsonElement.DeepEquals(before.Spec, after.Spec)
+            || !Same(before.Object.Labels, after.Object.Labels) || !Same(before.Object.Annotations, after.Object.Annotations);
+    }
+
+    private static bool Same(IReadOnlyDictionary<string, string> a, IReadOnlyDictionary<string, string> b) =>
+        a.Count == b.Count && a.All(p => b.TryGetValue(p.Key, out string? value) && value == p.Value);
 
     private void Retry(TimeSpan after)
     {

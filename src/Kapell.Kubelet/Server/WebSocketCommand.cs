@@ -13,6 +13,7 @@ internal static class WebSocketCommand
     private const string V5 = "v5.channel.k8s.io";
     private const string V4 = "v4.channel.k8s.io";
     private const int BufferBytes = 64 * 1024;
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(3);
     private const byte Stdin = 0, Stdout = 1, Stderr = 2, Error = 3, Resize = 4, CloseChannel = 255;
 
     public static async Task ServeAsync(HttpContext context, Uri runtime, StreamSelection wanted, CancellationToken cancellation)
@@ -81,9 +82,14 @@ internal static class WebSocketCommand
         if (done.IsCompleted && socket.State is WebSocketState.Open or WebSocketState.CloseReceived)
         {
             await socket.CloseOutputAsync(WebSocketCloseStatus.NormalClosure, "", cancellation);
+            // Giving up the read aborts the connection, and with it what is still on its way: first let the client answer the close.
+            receiving.CancelAfter(CloseTimeout);
+        }
+        else
+        {
+            await receiving.CancelAsync();
         }
 
-        await receiving.CancelAsync();
         await incoming;
     }
 

@@ -9,6 +9,7 @@ internal static class WebSocketPortForward
 {
     private const string Tunnel = "SPDY/3.1+portforward.k8s.io";
     private const int BufferBytes = 32 * 1024;
+    private static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(3);
 
     public static async Task ServeAsync(HttpContext context, Uri runtime, CancellationToken cancellation)
     {
@@ -32,8 +33,15 @@ internal static class WebSocketPortForward
             using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
             Task there = ToRuntimeAsync(socket, stream, over.Token);
             Task back = ToClientAsync(stream, socket, over.Token);
-            await Task.WhenAny(there, back);
-            await over.CancelAsync();
+            if (await Task.WhenAny(there, back) == back)
+            {
+                over.CancelAfter(CloseTimeout); // The client answers our close; cutting it short could lose what is on its way.
+            }
+            else
+            {
+                await over.CancelAsync();
+            }
+
             await Task.WhenAll(there, back);
         }
     }
