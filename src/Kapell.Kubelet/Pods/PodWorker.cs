@@ -277,12 +277,12 @@ internal sealed class PodWorker
         bool starting = actions.CreateSandbox || actions.InitToStart.Count + actions.ToStart.Count + actions.EphemeralToStart.Count > 0;
         if (!await VolumesAsync(pod, ips, starting, cancellation) || !starting)
         {
-            await FinishAsync(pod, actions.ToKill.Count > 0, cancellation, runtime);
+            await FinishAsync(pod, runtime, actions.ToKill.Count > 0, cancellation);
             return;
         }
 
         await StartAsync(pod, runtime, actions, cancellation);
-        await FinishAsync(pod, true, cancellation, runtime);
+        await FinishAsync(pod, runtime, true, cancellation);
     }
 
     private async Task StartAsync(Pod pod, RuntimePod runtime, PodActions actions, CancellationToken cancellation)
@@ -347,7 +347,7 @@ internal sealed class PodWorker
         }
     }
 
-    private async Task FinishAsync(Pod pod, bool changed, CancellationToken cancellation, RuntimePod runtime)
+    private async Task FinishAsync(Pod pod, RuntimePod runtime, bool changed, CancellationToken cancellation)
     {
         if (changed)
         {
