@@ -11,7 +11,7 @@ internal static class Components
 
     public static ComponentMain Scheduler { get; } = Kapell.Scheduler.SchedulerCommand.RunAsync;
 
-    public static ComponentMain Kubelet { get; } = Missing("Kubelet");
+    public static ComponentMain Kubelet { get; } = Kapell.Kubelet.KubeletCommand.RunAsync;
 
     /// <summary>Null when the name is none of a component's.</summary>
     public static ComponentMain? Find(string name) => name switch
