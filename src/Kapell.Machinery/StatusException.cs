@@ -29,6 +29,9 @@ public sealed record Status
 
     public int RetryAfterSeconds { get; init; }
 
+    /// <summary><c>metadata.continue</c>: how an expired chunked list may go on.</summary>
+    public string Continue { get; init; } = "";
+
     public IReadOnlyList<StatusCause> Causes { get; init; } = [];
 
     public bool IsFailure => Code is < 200 or > 206;
@@ -113,6 +116,7 @@ public sealed record Status
         {
             ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = IsFailure ? "Failure" : "Success",
         };
+        AddText(json["metadata"]!.AsObject(), "continue", Continue);
         if (Message.Length > 0)
         {
             json["message"] = Message;

@@ -93,6 +93,18 @@ public sealed record ResourceDefinition
     /// <summary>An update without resourceVersion is accepted (upstream: AllowUnconditionalUpdate).</summary>
     public bool UnconditionalUpdate { get; init; } = true;
 
+    /// <summary>(object, seconds asked for or null) to seconds of grace before the object may vanish; null: the kind knows no grace (upstream: CheckGracefulDelete).</summary>
+    public Func<JsonObject, long?, long>? GracePeriodSeconds { get; init; }
+
+    /// <summary>Changes the object when it is marked for deletion (a namespace's phase).</summary>
+    public Action<JsonObject>? PrepareForDelete { get; init; }
+
+    /// <summary>True while the object has to stay for a reason beside <c>metadata.finalizers</c> (a namespace's <c>spec.finalizers</c>).</summary>
+    public Func<JsonObject, bool>? HoldsDeletion { get; init; }
+
+    /// <summary>A delete that removes at once answers with the object instead of a Status (upstream: ReturnDeletedObject).</summary>
+    public bool ReturnDeletedObject { get; init; }
+
     /// <summary>Default propagation of a delete that names none is Background, except where upstream says Orphan (none of today's kinds).</summary>
     public IReadOnlyList<SubresourceDefinition> Subresources { get; init; } = [];
 

@@ -27,6 +27,9 @@ internal static class NamespaceResource
         PrepareForCreate = PrepareForCreate,
         PrepareForUpdate = PrepareForUpdate,
         ValidateUpdate = static (_, _) => [],
+        PrepareForDelete = static ns => ns.Ensure("status")["phase"] = "Terminating",
+        HoldsDeletion = static ns => ns.Obj("spec").HasItems("finalizers"),
+        ReturnDeletedObject = true,
         Subresources =
         [
             new()

@@ -22,6 +22,8 @@ internal static class PodResource
         Namespaced = true,
         SchemaName = "io.k8s.api.core.v1.Pod",
         StorageKey = "pods",
+        GracePeriodSeconds = GracePeriod,
+        ReturnDeletedObject = true,
         Default = PodDefaults.Pod,
         PrepareForCreate = PrepareForCreate,
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
@@ -68,6 +70,14 @@ internal static class PodResource
         Columns = PodPrinter.Columns,
         Row = PodPrinter.Row,
     };
+
+    /// <summary>Grace only for a pod that a kubelet may be running (upstream: pod strategy CheckGracefulDelete).</summary>
+    private static long GracePeriod(JsonObject pod, long? asked)
+    {
+        bool running = pod.Obj("spec").Text("nodeName").Length > 0 && pod.Obj("status").Text("phase") is not ("Failed" or "Succeeded");
+        long grace = asked ?? pod.Obj("spec").Long("terminationGracePeriodSeconds") ?? 0;
+        return !running ? 0 : grace < 0 ? 1 : grace;
+    }
 
     private static void PrepareForCreate(JsonObject pod, RequestFacts facts)
     {

@@ -18,6 +18,7 @@ internal static class ServiceAccountResource
         Namespaced = true,
         SchemaName = "io.k8s.api.core.v1.ServiceAccount",
         StorageKey = "serviceaccounts",
+        ReturnDeletedObject = true,
         // Of a reference to a secret only the name is kept (upstream: service account strategy, cleanSecretReferences).
         PrepareForCreate = static (o, _) => KeepNames(o),
         PrepareForUpdate = static (updated, _, _) => KeepNames(updated),

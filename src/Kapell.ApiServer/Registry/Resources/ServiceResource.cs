@@ -22,6 +22,7 @@ internal static class ServiceResource
         Namespaced = true,
         SchemaName = "io.k8s.api.core.v1.Service",
         StorageKey = "services/specs",
+        ReturnDeletedObject = true,
         NameRule = NameRule.Dns1035Label,
         Default = Default,
         PrepareForCreate = static (o, _) => o["status"] = new JsonObject { ["loadBalancer"] = new JsonObject() },
