@@ -60,6 +60,12 @@ internal sealed class PathDocuments(SchemaDocuments schemas, bool three)
         foreach (SubresourceDefinition sub in resource.Subresources)
         {
             string type = sub.Kind == resource.GroupVersionKind ? resource.SchemaName : SchemaNameOf(sub.Kind);
+            if (!schemas.Knows(type))
+            {
+                // Kinds that only carry query parameters (PodExecOptions, NodeProxyOptions): no body to describe.
+                continue;
+            }
+
             JsonObject operations = [];
             PutItemVerbs(operations, new Facts(resource, type, sub.Kind, [.. sub.Verbs], sub.Name));
             AddItem(paths, within + "/{name}/" + sub.Name, operations, names);

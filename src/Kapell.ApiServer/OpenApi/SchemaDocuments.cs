@@ -18,6 +18,8 @@ internal sealed class SchemaDocuments(SchemaSet schemas, bool three)
 
     private readonly string _prefix = three ? "#/components/schemas/" : "#/definitions/";
 
+    public bool Knows(string name) => schemas.Find(name) is not null;
+
     public JsonObject Ref(string name) => new() { ["$ref"] = _prefix + name };
 
     /// <summary>The named types and all they lead to, in order of their names.</summary>
