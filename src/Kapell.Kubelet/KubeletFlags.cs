@@ -27,7 +27,7 @@ internal sealed class KubeletFlags
         _taints = _flags.List("register-with-taints", [], "Taints to register with: key=value:effect,...");
         _root = _flags.String("root-dir", "/var/lib/kubelet", "Folder for volumes and other files of pods.");
         _logs = _flags.String("pod-logs-dir", "", "Folder for container logs; default /var/log/pods, or pod-logs under another root-dir.");
-        _manifests = _flags.String("pod-manifest-path", "", "Folder with static pods as JSON files.");
+        _manifests = _flags.String("pod-manifest-path", "", "Folder with static pods as JSON or YAML files.");
         _endpoint = _flags.String("container-runtime-endpoint", "unix:///run/containerd/containerd.sock", "The runtime's CRI socket.");
         _cgroupDriver = _flags.String("cgroup-driver", "cgroupfs", "Only cgroupfs is supported.");
         _cgroupRoot = _flags.String("cgroup-root", "", "The cgroup below which pods get theirs.");

@@ -6,6 +6,7 @@ using Kapell.Client.Informers;
 using Kapell.Kubelet.Pods;
 using Kapell.Kubelet.Runtime;
 using Kapell.Machinery;
+using Kapell.Machinery.Yaml;
 
 namespace Kapell.Kubelet;
 
@@ -176,7 +177,7 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
         }
 
         HashSet<string> seen = [];
-        foreach (string file in Directory.EnumerateFiles(folder, "*.json"))
+        foreach (string file in Directory.EnumerateFiles(folder).Where(f => Path.GetExtension(f) is ".json" or ".yaml" or ".yml"))
         {
             try
             {
@@ -193,11 +194,14 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
                     old.Worker.Remove();
                 }
 
+                JsonObject manifest = Path.GetExtension(file) == ".json"
+                    ? JsonBytes.ParseObject(bytes)
+                    : YamlToJson.Convert(bytes, out _) as JsonObject ?? throw new JsonException("a pod is expected");
+                Pod pod = StaticPod(manifest, uid);
                 _static[file] = uid;
-                Pod pod = StaticPod(JsonBytes.ParseObject(bytes), uid);
                 Ensure(pod).Update(pod);
             }
-            catch (JsonException e)
+            catch (Exception e) when (e is JsonException or FormatException)
             {
                 Log.TaskFailed(services.Logger, "reading static pod " + file, e.Message);
             }

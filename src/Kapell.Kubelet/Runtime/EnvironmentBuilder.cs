@@ -22,7 +22,7 @@ internal sealed class EnvironmentBuilder(IObjectSource objects, KubeletOptions o
         }
 
         IReadOnlyDictionary<string, string> services = ServiceVariables.For(
-            pod.Namespace, objects.Services, pod.Spec.Bool("enableServiceLinks", absent: true));
+            pod.Namespace, await objects.ServicesAsync(cancellation), pod.Spec.Bool("enableServiceLinks", absent: true));
         Dictionary<string, string> known = new(services, StringComparer.Ordinal);
         foreach (JsonElement variable in spec.Json.Items("env"))
         {

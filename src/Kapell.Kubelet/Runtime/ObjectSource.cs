@@ -13,7 +13,8 @@ internal interface IObjectSource
 
     Task<JsonObject> TokenAsync(string ns, string serviceAccount, JsonObject request, CancellationToken cancellation);
 
-    IReadOnlyList<KubeObject> Services { get; }
+    /// <summary>All services; waits until they have been read once, for a container's environment cannot be put right later.</summary>
+    Task<IReadOnlyList<KubeObject>> ServicesAsync(CancellationToken cancellation);
 }
 
 /// <summary>
@@ -26,7 +27,11 @@ internal sealed class ApiObjectSource(KubeClient client, Informer services, Time
     private const int EntriesMax = 2000;
     private readonly ConcurrentDictionary<(GroupVersionResource, string, string), (KubeObject? Object, DateTimeOffset At)> _cache = new();
 
-    public IReadOnlyList<KubeObject> Services => services.List();
+    public async Task<IReadOnlyList<KubeObject>> ServicesAsync(CancellationToken cancellation)
+    {
+        await services.WaitForSyncAsync(cancellation);
+        return services.List();
+    }
 
     public async Task<KubeObject?> GetAsync(GroupVersionResource resource, string ns, string name, CancellationToken cancellation)
     {
@@ -71,7 +76,7 @@ internal sealed class ApiObjectSource(KubeClient client, Informer services, Time
 /// <summary>Without an API server there are no objects: static pods must not refer to any.</summary>
 internal sealed class NoObjects : IObjectSource
 {
-    public IReadOnlyList<KubeObject> Services => [];
+    public Task<IReadOnlyList<KubeObject>> ServicesAsync(CancellationToken cancellation) => Task.FromResult<IReadOnlyList<KubeObject>>([]);
 
     public Task<KubeObject?> GetAsync(GroupVersionResource resource, string ns, string name, CancellationToken cancellation) =>
         Task.FromResult<KubeObject?>(null);

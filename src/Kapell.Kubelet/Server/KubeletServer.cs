@@ -52,7 +52,6 @@ internal sealed class KubeletServer : IAsyncDisposable
         builder.Services.AddSingleton(logs);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(Configure);
         _app = builder.Build();
-        _app.UseWebSockets();
         _app.Run(HandleAsync);
     }
 

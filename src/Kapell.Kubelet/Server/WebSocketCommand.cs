@@ -18,7 +18,7 @@ internal static class WebSocketCommand
 
     public static async Task ServeAsync(HttpContext context, Uri runtime, StreamSelection wanted, CancellationToken cancellation)
     {
-        string? protocol = context.WebSockets.WebSocketRequestedProtocols.FirstOrDefault(p => p is V5 or V4);
+        string? protocol = WebSocketHandshake.Protocols(context).FirstOrDefault(p => p is V5 or V4);
         if (protocol is null)
         {
             await KubeletServer.TextAsync(context, 400, $"unable to upgrade: none of the subprotocols is supported; use {V5} or {V4}");
@@ -35,7 +35,7 @@ internal static class WebSocketCommand
                 return;
             }
 
-            using WebSocket socket = await context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext { SubProtocol = protocol });
+            using WebSocket socket = await WebSocketHandshake.AcceptAsync(context, protocol);
             using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
             SpdyConnection spdy = new(stream);
             Task reading = spdy.ReadAsync(over.Token);

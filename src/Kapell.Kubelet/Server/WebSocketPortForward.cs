@@ -13,7 +13,7 @@ internal static class WebSocketPortForward
 
     public static async Task ServeAsync(HttpContext context, Uri runtime, CancellationToken cancellation)
     {
-        if (!context.WebSockets.WebSocketRequestedProtocols.Contains(Tunnel))
+        if (!WebSocketHandshake.Protocols(context).Contains(Tunnel))
         {
             await KubeletServer.TextAsync(context, 400, $"unable to upgrade: port-forward over WebSocket needs the subprotocol {Tunnel}");
             return;
@@ -29,7 +29,7 @@ internal static class WebSocketPortForward
                 return;
             }
 
-            using WebSocket socket = await context.WebSockets.AcceptWebSocketAsync(new WebSocketAcceptContext { SubProtocol = Tunnel });
+            using WebSocket socket = await WebSocketHandshake.AcceptAsync(context, Tunnel);
             using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
             Task there = ToRuntimeAsync(socket, stream, over.Token);
             Task back = ToClientAsync(stream, socket, over.Token);
