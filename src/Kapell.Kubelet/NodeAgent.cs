@@ -201,8 +201,10 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
                 _static[file] = uid;
                 Ensure(pod).Update(pod);
             }
-            catch (Exception e) when (e is JsonException or FormatException)
+            catch (Exception e) when (e is JsonException or FormatException or StatusException)
             {
+                // Said once for each version of the file.
+                _static[file] = Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(File.ReadAllBytes(file)))[..32];
                 Log.TaskFailed(services.Logger, "reading static pod " + file, e.Message);
             }
         }

@@ -61,11 +61,13 @@ internal sealed class CgroupsV1(string mount) : ICgroups
         }
     }
 
-    public bool Remove(string path) => Hierarchies().Aggregate(true, (done, h) => CgroupFolder.Remove(h + path) && done);
+    // The runtime leaves a group in the hybrid set-up's unified tree too, where we made none.
+    public bool Remove(string path) => Trees().Aggregate(true, (done, tree) => CgroupFolder.Remove(tree + path) && done);
 
-    private IEnumerable<string> Hierarchies() => Directory.Exists(mount)
-        ? Directory.EnumerateDirectories(mount).Where(d => new FileInfo(d).LinkTarget is null && File.Exists(Path.Combine(d, "cgroup.procs"))
-            && !File.Exists(Path.Combine(d, "cgroup.controllers")))
+    private IEnumerable<string> Hierarchies() => Trees().Where(t => !File.Exists(Path.Combine(t, "cgroup.controllers")));
+
+    private IEnumerable<string> Trees() => Directory.Exists(mount)
+        ? Directory.EnumerateDirectories(mount).Where(d => new FileInfo(d).LinkTarget is null && File.Exists(Path.Combine(d, "cgroup.procs")))
         : [];
 
     // A new cpuset is empty and takes no process until it names processors and memory nodes.
