@@ -43,6 +43,7 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
         $"--kubeconfig={Kubeconfig("controller-manager")}", "--leader-elect=true", Identity, "--allocate-node-cidrs=true",
         $"--cluster-cidr={options.ClusterCidr}", $"--service-cluster-ip-range={options.ServiceCidr}",
         $"--root-ca-file={Pki("ca.crt")}", $"--service-account-private-key-file={Pki("sa.key")}", "--secure-port=0",
+        "--use-service-account-credentials=true",
     ];
 
     public IReadOnlyList<string> Scheduler() => [$"--kubeconfig={Kubeconfig("scheduler")}", "--leader-elect=true", Identity, "--secure-port=0"];

@@ -5,7 +5,7 @@ internal static class Components
 {
     public static ComponentMain Etcd { get; } = Kapell.Etcd.Server.EtcdCommand.RunAsync;
 
-    public static ComponentMain ApiServer { get; } = Missing("ApiServer");
+    public static ComponentMain ApiServer { get; } = Kapell.ApiServer.ApiServerCommand.RunAsync;
 
     public static ComponentMain ControllerManager { get; } = Kapell.Controllers.ControllerManagerCommand.RunAsync;
 
@@ -22,11 +22,5 @@ internal static class Components
         "scheduler" or "kube-scheduler" => Scheduler,
         "kubelet" => Kubelet,
         _ => null,
-    };
-
-    private static ComponentMain Missing(string name) => (_, _, _, _, output, _) =>
-    {
-        output.WriteLine($"{name} is not built into this version of kapell");
-        return Task.FromResult(1);
     };
 }
