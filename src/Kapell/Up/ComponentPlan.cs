@@ -36,6 +36,7 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
         "--authorization-mode=Node,RBAC",
         $"--kubelet-client-certificate={Pki("apiserver-kubelet-client.crt")}", $"--kubelet-client-key={Pki("apiserver-kubelet-client.key")}",
         $"--kubelet-certificate-authority={Pki("ca.crt")}",
+        "--kubelet-preferred-address-types=InternalIP,Hostname", // a node's name need not resolve
     ];
 
     public IReadOnlyList<string> ControllerManager() =>
