@@ -1,0 +1,3 @@
+namespace Kapell.Conformance;
+
+public sealed class Placeholder;
