@@ -10,7 +10,7 @@ namespace Kapell.SchemaGen;
 /// Walks the models from the served kinds on and writes one JSON document: <c>{"types": {name: {description, atomic, kinds, fields}}}</c>.
 /// Kapell.Machinery's SchemaSet reads it.
 /// </summary>
-internal sealed partial class SchemaWriter(Facts facts, Descriptions descriptions)
+internal sealed partial class SchemaWriter(Facts facts, WireFacts wire, Descriptions descriptions)
 {
     private static readonly Type[] Roots =
     [
@@ -137,6 +137,7 @@ internal sealed partial class SchemaWriter(Facts facts, Descriptions description
             json.WriteString("kind", entity.Kind);
         }
 
+        Dictionary<string, string> places = wire.Of(known.Package, known.Name);
         json.WriteStartObject("fields");
         foreach ((PropertyInfo property, string name) in Fields(type).OrderBy(f => f.Name, StringComparer.Ordinal))
         {
@@ -147,6 +148,11 @@ internal sealed partial class SchemaWriter(Facts facts, Descriptions description
             foreach ((string fact, string value) in facts.Where(f => f.Key != "go" || f.Value != "MicroTime"))
             {
                 json.WriteString(fact, value);
+            }
+
+            if (places.TryGetValue(name, out string? place))
+            {
+                json.WriteString("wire", place);
             }
 
             json.WriteEndObject();

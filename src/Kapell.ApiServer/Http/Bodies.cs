@@ -1,7 +1,10 @@
 using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Kapell.ApiServer.OpenApi;
 using Kapell.Machinery;
+using Kapell.Machinery.Protobuf;
+using Kapell.Machinery.Schemas;
 using Microsoft.AspNetCore.Http;
 
 namespace Kapell.ApiServer.Http;
@@ -50,13 +53,15 @@ internal static class Bodies
         return type.Length == 0 ? "application/json" : type;
     }
 
-    /// <summary>The body as JSON text, turned from YAML when it says so.</summary>
+    /// <summary>The body as JSON text, turned from YAML or protobuf when it says so.</summary>
+    /// <exception cref="StatusException">415 for other media types, 400 for what is not of the type it claims.</exception>
     public static byte[] ToJson(byte[] body, string mediaType) => mediaType switch
     {
         "application/json" => body,
         "application/yaml" => YamlToJson(body),
+        ProtobufEnvelope.MediaType => ProtobufToJson(body),
         _ => throw new StatusException(Status.UnsupportedMediaType(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml")),
+            $"the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, {ProtobufEnvelope.MediaType}")),
     };
 
     /// <exception cref="StatusException">400 with upstream's shape.</exception>
@@ -83,6 +88,23 @@ internal static class Bodies
 
         return Kapell.Machinery.Yaml.YamlToJson.ToUtf8(body, out _);
     }
+
+    private static byte[] ProtobufToJson(byte[] body)
+    {
+        try
+        {
+            return ProtobufDecoder.ToJson(body, SchemaOf);
+        }
+        catch (WireFormatException e)
+        {
+            throw new StatusException(Status.BadRequest("the object provided is unrecognized: " + e.Message));
+        }
+    }
+
+    // DeleteOptions is one type that every group carries under its own version.
+    private static TypeSchema? SchemaOf(string apiVersion, string kind) => kind == "DeleteOptions"
+        ? BuiltinSchemas.Set.Find("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+        : BuiltinSchemas.Set.Find(GroupVersionKind.Of(apiVersion, kind));
 
     private static StatusException TooLarge() => new(Status.TooLarge($"Request entity too large: limit is {BytesMax}"));
 }

@@ -1,7 +1,5 @@
-using System.Buffers;
-using System.IO.Pipelines;
-using System.Text.Json;
 using System.Text.Json.Nodes;
+using Kapell.ApiServer.Http;
 using Kapell.Machinery;
 using Microsoft.AspNetCore.Http;
 
@@ -10,29 +8,11 @@ namespace Kapell.ApiServer.Subresources;
 /// <summary>Reads and writes the JSON bodies of endpoints that are not stored objects.</summary>
 internal static class EndpointJson
 {
-    private const int BodyBytesMax = 3 * 1024 * 1024;
-
     /// <summary>The body as an object of the given kind; an absent kind is taken as meant.</summary>
     public static async Task<JsonObject> ReadAsync(HttpContext context, string apiVersion, string kind, CancellationToken cancel)
     {
-        string media = (context.Request.ContentType ?? "application/json").Split(';')[0].Trim();
-        if (media is not ("application/json" or "" or "application/yaml"))
-        {
-            throw new StatusException(Status.UnsupportedMediaType(
-                "the body of the request was in an unknown format - accepted media types include: application/json"));
-        }
-
-        byte[] body = await ReadBytesAsync(context.Request.BodyReader, cancel);
-        JsonObject json;
-        try
-        {
-            json = JsonBytes.ParseObject(body);
-        }
-        catch (JsonException e)
-        {
-            throw new StatusException(Status.BadRequest($"couldn't get version/kind; json parse error: {e.Message}"));
-        }
-
+        byte[] body = Bodies.ToJson(await Bodies.ReadAsync(context.Request, cancel), Bodies.MediaType(context.Request));
+        JsonObject json = Bodies.ParseObject(body);
         string group = apiVersion.Contains('/', StringComparison.Ordinal) ? apiVersion.Split('/')[0] : "";
         string sentKind = json.Text("kind");
         string sentVersion = json.Text("apiVersion");
@@ -61,25 +41,4 @@ internal static class EndpointJson
         context, 201,
         new JsonObject { ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["code"] = 201 },
         cancel);
-
-    private static async Task<byte[]> ReadBytesAsync(PipeReader reader, CancellationToken cancel)
-    {
-        while (true)
-        {
-            ReadResult result = await reader.ReadAsync(cancel);
-            if (result.Buffer.Length > BodyBytesMax)
-            {
-                throw new StatusException(Status.TooLarge($"Request entity too large: limit is {BodyBytesMax}"));
-            }
-
-            if (result.IsCompleted)
-            {
-                byte[] body = result.Buffer.ToArray();
-                reader.AdvanceTo(result.Buffer.End);
-                return body;
-            }
-
-            reader.AdvanceTo(result.Buffer.Start, result.Buffer.End);
-        }
-    }
 }

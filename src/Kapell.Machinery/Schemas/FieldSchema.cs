@@ -41,6 +41,9 @@ public sealed record FieldSchema
     /// <summary>The default as JSON text, or empty: <c>"TCP"</c>.</summary>
     public string DefaultJson { get; init; } = "";
 
+    /// <summary>Where the field lies in the protobuf form; null when it has none.</summary>
+    public WirePlace? Wire { get; init; }
+
     public bool Merges => PatchStrategy.Contains("merge");
 
     public bool RetainsKeys => PatchStrategy.Contains("retainKeys");

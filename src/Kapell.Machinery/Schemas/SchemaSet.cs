@@ -68,6 +68,7 @@ public sealed class SchemaSet
             Atomic = field.Text("map") == "atomic" || field.Text("struct") == "atomic",
             AlwaysThere = field.Get("value").ValueKind == JsonValueKind.String || (name == "metadata" && !field.Text("type").Contains(':', StringComparison.Ordinal)),
             DefaultJson = field.Text("default"),
+            Wire = WirePlace.Parse(field.Text("wire")),
         };
     }
 

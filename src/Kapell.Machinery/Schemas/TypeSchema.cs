@@ -19,6 +19,7 @@ public sealed class TypeSchema
         Kind = kind;
         Fields = fields;
         _byName = fields.ToFrozenDictionary(f => f.Name, StringComparer.Ordinal);
+        Wire = WireNode.Of(fields);
         OpenValue = new ValueSchema(ValueKind.Object, null, () => this, GoName);
     }
 
@@ -37,6 +38,9 @@ public sealed class TypeSchema
 
     /// <summary>In the order of their names.</summary>
     public IReadOnlyList<FieldSchema> Fields { get; }
+
+    /// <summary>The fields by their protobuf numbers; empty when the type has no protobuf form.</summary>
+    internal WireNode Wire { get; }
 
     /// <summary>This type as a value.</summary>
     public ValueSchema OpenValue { get; }
