@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
@@ -70,18 +71,33 @@ public static class EtcdCommand
         ReplicaSettings settings = new()
         {
             DataDirectory = options.DataDirectory,
-            Self = Self(options),
-            ClusterToken = options.ClusterToken,
+            PreVote = options.PreVote,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
         };
+        TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
+        HttpClient peers = PeerClient.Create(peerTls);
+        if (!ReplicaLoader.IsThere(disk, settings))
+        {
+            settings = settings with { Founding = await FoundAsync(options, peers, stopping) };
+        }
+
         LoadedReplica loaded = await Task.Run(() => ReplicaLoader.Load(disk, settings, prng.Split()), stopping);
         Log.Loaded(logger, options.DataDirectory, loaded.Story);
         await using ReplicaHost host = new(loaded, disk, settings, options.SnapshotCount, time, prng.Split(), logger);
+        PeerContext context = new(loaded.Replica.ClusterId, loaded.Replica.Raft.Id.Value, options.InitialAdvertisePeerUrls, peers, host, time, logger);
+        await using PeerTransport transport = new(context, disk, settings.CheckpointDirectory);
+        host.Connect(transport);
+        SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
+        receiver.CleanUp();
+        LeaderCalls leader = new(host, transport);
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split());
+        await using PeerServer peerServer =
+            await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
         host.Start();
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "snap"));
-        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, prng.Split(), logs, stopping);
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
@@ -101,12 +117,16 @@ public static class EtcdCommand
         return Failed;
     }
 
-    private static Protocol.Member Self(EtcdOptions options)
+    private static async Task<Founding> FoundAsync(EtcdOptions options, HttpClient peers, CancellationToken stopping)
     {
-        Protocol.Member self = new() { Name = options.Name };
-        self.PeerURLs.AddRange(options.InitialAdvertisePeerUrls);
-        self.ClientURLs.AddRange(options.AdvertiseClientUrls);
-        return self;
+        if (options.JoinsExisting)
+        {
+            return await ClusterJoin.ExistingAsync(options, peers, stopping);
+        }
+
+        Founding founding = ClusterJoin.New(options);
+        await ClusterJoin.RefuseSecondLifeAsync(options, founding, peers, stopping);
+        return founding;
     }
 
     // etcd: etcdmain/etcd.go prints these four lines.

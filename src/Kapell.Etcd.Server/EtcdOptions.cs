@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
 
 namespace Kapell.Etcd.Server;
@@ -20,6 +21,20 @@ internal sealed record EtcdOptions
     public required IReadOnlyList<string> ListenMetricsUrls { get; init; }
 
     public required string ClusterToken { get; init; }
+
+    public required IReadOnlyList<string> ListenPeerUrls { get; init; }
+
+    /// <summary>Each member's name with one of its peer addresses; a name may come several times.</summary>
+    public required IReadOnlyList<InitialMember> InitialCluster { get; init; }
+
+    /// <summary>Join a cluster that runs, instead of founding one with the members of <see cref="InitialCluster"/>.</summary>
+    public required bool JoinsExisting { get; init; }
+
+    public required bool PreVote { get; init; }
+
+    public required bool StrictReconfigCheck { get; init; }
+
+    public required ServerTls PeerTls { get; init; }
 
     public required EtcdLimits Limits { get; init; }
 
@@ -72,6 +87,12 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _keyFile;
     private readonly FlagValue<bool> _clientCertAuth;
     private readonly FlagValue<string> _trustedCa;
+    private readonly FlagValue<string> _peerCertFile;
+    private readonly FlagValue<string> _peerKeyFile;
+    private readonly FlagValue<bool> _peerClientCertAuth;
+    private readonly FlagValue<string> _peerTrustedCa;
+    private readonly FlagValue<bool> _preVote;
+    private readonly FlagValue<bool> _strictReconfig;
     private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
     private readonly FlagValue<bool> _version;
 
@@ -93,9 +114,11 @@ internal sealed class EtcdFlags
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _flags.Group("Clustering");
         _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
-        _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration: one member in this version.");
-        _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new'; 'existing' is not supported yet).");
+        _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
+        _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
         _token = _flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during bootstrap.");
+        _preVote = _flags.Bool("pre-vote", true, "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins the cluster.");
+        _strictReconfig = _flags.Bool("strict-reconfig-check", true, "Reject reconfiguration requests that would cause quorum loss.");
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
@@ -104,12 +127,10 @@ internal sealed class EtcdFlags
         _keyFile = _flags.String("key-file", "", "Path to the client server TLS key file.");
         _clientCertAuth = _flags.Bool("client-cert-auth", false, "Enable client cert authentication.");
         _trustedCa = _flags.String("trusted-ca-file", "", "Path to the client server TLS trusted CA cert file.");
-        foreach (string name in (string[])["peer-cert-file", "peer-key-file", "peer-trusted-ca-file"])
-        {
-            _flags.String(name, "", "Taken for the day there are peers; unused with a single member.");
-        }
-
-        _flags.Bool("peer-client-cert-auth", false, "Taken for the day there are peers; unused with a single member.");
+        _peerCertFile = _flags.String("peer-cert-file", "", "Path to the peer server TLS cert file.");
+        _peerKeyFile = _flags.String("peer-key-file", "", "Path to the peer server TLS key file.");
+        _peerClientCertAuth = _flags.Bool("peer-client-cert-auth", false, "Enable peer client cert authentication.");
+        _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
         _flags.Group("Logging and profiling");
         _flags.String("logger", "zap", "Taken for compatibility.");
         _flags.String("log-level", "info", "Taken for compatibility: the level is that of the process.");
@@ -162,6 +183,7 @@ internal sealed class EtcdFlags
             throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
 
+        IReadOnlyList<InitialMember> initial = Initial();
         const long quotaDefault = 2L << 30;
         (TimeSpan period, long revisions) = Compaction();
         return new EtcdOptions
@@ -173,6 +195,12 @@ internal sealed class EtcdFlags
             InitialAdvertisePeerUrls = _advertisePeer.Value,
             ListenMetricsUrls = _listenMetrics.Value,
             ClusterToken = _token.Value,
+            ListenPeerUrls = _listenPeer.Value,
+            InitialCluster = initial,
+            JoinsExisting = _clusterState.Value == "existing",
+            PreVote = _preVote.Value,
+            StrictReconfigCheck = _strictReconfig.Value,
+            PeerTls = new ServerTls(_peerCertFile.Value, _peerKeyFile.Value, _peerClientCertAuth.Value, _peerTrustedCa.Value),
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
             HeartbeatMilliseconds = _heartbeat.Value,
             ElectionMilliseconds = _election.Value,
@@ -201,23 +229,45 @@ internal sealed class EtcdFlags
             throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
         }
 
-        if (_clusterState.Value == "existing")
+    }
+
+    // etcd: embed/config.go: without --initial-cluster a member is alone, under its advertised peer addresses.
+    private IReadOnlyList<InitialMember> Initial()
+    {
+        if (_initialCluster.Value.Length == 0)
         {
-            throw new FlagException("--initial-cluster-state=existing is not supported by this version: it runs single members only");
+            return [.. _advertisePeer.Value.Select(url => new InitialMember(_name.Value, url))];
         }
 
-        string[] members = _initialCluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        string[] names = [.. members.Select(static m => m.Split('=')[0]).Distinct()];
-        if (names.Length > 1)
+        List<InitialMember> members = [];
+        foreach (string part in _initialCluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
-            throw new FlagException(
-                $"--initial-cluster names {names.Length} members, but this version runs single members only: start with {_name.Value} alone");
+            string[] pair = part.Split('=', 2);
+            if (pair.Length != 2 || !Uri.TryCreate(pair[1], UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https"))
+            {
+                throw new FlagException($"--initial-cluster: \"{part}\" is not name=peer-url");
+            }
+
+            members.Add(new InitialMember(pair[0], pair[1]));
         }
 
-        if (names.Length == 1 && names[0] != _name.Value)
+        HashSet<string> own = [.. members.Where(m => m.Name == _name.Value).Select(static m => m.Url)];
+        if (own.Count == 0)
         {
             throw new FlagException($"couldn't find local name \"{_name.Value}\" in the initial cluster configuration");
         }
+
+        if (members.GroupBy(static m => m.Url).FirstOrDefault(static g => g.Select(static m => m.Name).Distinct().Count() > 1) is { } shared)
+        {
+            throw new FlagException($"--initial-cluster: members {string.Join(" and ", shared.Select(static m => m.Name))} share the peer address {shared.Key}");
+        }
+
+        // etcd: config.go advertiseMatchesCluster
+        return own.SetEquals(_advertisePeer.Value)
+            ? members
+            : throw new FlagException(
+                $"--initial-cluster has {string.Join(',', own.Order().Select(u => _name.Value + "=" + u))} but missing from "
+                + $"--initial-advertise-peer-urls={string.Join(',', _advertisePeer.Value)}");
     }
 
     private (TimeSpan Period, long Revisions) Compaction()

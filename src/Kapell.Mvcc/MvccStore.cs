@@ -32,7 +32,7 @@ public sealed unsafe class MvccStore : IDisposable
 
     public LeaseTable Leases { get; } = new();
 
-    public WatchHub Watchers { get; } = new();
+    public WatchHub Watchers { get; private set; } = new();
 
     public long KeyCount => _index.Count;
 
@@ -249,6 +249,15 @@ public sealed unsafe class MvccStore : IDisposable
 
     /// <summary>A consistent picture of now, to be read bit by bit while writes go on; until it is ended nothing is freed.</summary>
     public CheckpointSource BeginCheckpoint() => new(this);
+
+    /// <summary>This store takes the other's place: its watchers are told and watch this one from now on.</summary>
+    public void AdoptWatchers(MvccStore former)
+    {
+        Check.That(Watchers.Count == 0);
+        Watchers = former.Watchers;
+        former.Watchers = new WatchHub();
+        Watchers.Moved(former, this);
+    }
 
     public void Dispose()
     {

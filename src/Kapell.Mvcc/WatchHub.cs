@@ -7,6 +7,9 @@ public interface IWatchTarget
 {
     /// <param name="position">Of the change in the log (<see cref="MvccStore.ReadChange"/>); positions come in rising order.</param>
     void Offer(long position, bool tombstone);
+
+    /// <summary>Another store has taken the place of the one watched; places in its log are others.</summary>
+    void Moved(MvccStore former, MvccStore store);
 }
 
 /// <summary>
@@ -87,6 +90,14 @@ public sealed class WatchHub
             {
                 Offer(group.Targets, position, tombstone);
             }
+        }
+    }
+
+    internal void Moved(MvccStore former, MvccStore store)
+    {
+        foreach (IWatchTarget target in _keys.Values.Concat(_ranges.Select(static r => r.Targets)).SelectMany(static t => t))
+        {
+            target.Moved(former, store);
         }
     }
 

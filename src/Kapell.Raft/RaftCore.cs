@@ -137,6 +137,14 @@ internal sealed class RaftCore
         ElectionElapsed = 0;
     }
 
+    /// <summary>No leader until one speaks; the next campaign is one to a few ticks away, drawn so that followers do not start together.</summary>
+    public void LeaderLost()
+    {
+        Leader = MemberId.None;
+        int soon = 1 + Config.Prng.NextInt(0, Math.Max(1, Config.ElectionTicks / 3));
+        ElectionElapsed = Math.Max(ElectionElapsed, ElectionTimeout - soon);
+    }
+
     /// <summary>Puts entries into the log and corrects what the writes under way will have achieved.</summary>
     public void AppendToLog(IReadOnlyList<Entry> entries)
     {

@@ -179,6 +179,19 @@ public sealed class RaftNode
         }
     }
 
+    /// <summary>
+    /// The transport's connection to the member broke, which mostly means that its process ended. If it led, do not wait out the whole
+    /// election timeout: forget it, so that others get our pre-vote, and campaign within a few ticks. A leader that lives after all wins
+    /// nothing lost: its next message is followed again.
+    /// </summary>
+    public void ReportDisconnected(MemberId member)
+    {
+        if (_core.Role == Role.Follower && !member.IsNone && _core.Leader == member)
+        {
+            _core.LeaderLost();
+        }
+    }
+
     /// <summary>The sending of a checkpoint ended. Must be called, or the member gets nothing any more.</summary>
     public void ReportSnapshot(MemberId member, bool sent)
     {

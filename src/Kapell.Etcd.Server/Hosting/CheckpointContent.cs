@@ -29,6 +29,7 @@ internal static class CheckpointContent
         head.Learners.AddRange(conf.Learners.Select(static m => m.Value));
         head.LearnersNext.AddRange(conf.LearnersNext.Select(static m => m.Value));
         head.Members.AddRange(replica.Applier.Members.All);
+        head.RemovedMembers.AddRange(replica.Applier.Members.Removed);
         head.Alarms.AddRange(replica.Applier.Alarms.Select(static a => new AlarmMember { MemberID = a.Member, Alarm = a.Alarm }));
         return head;
     }

@@ -28,6 +28,13 @@ internal sealed class CheckpointTaker(
 
     public LogIndex Last => _last;
 
+    /// <summary>On the owner's thread: the leader's checkpoint took the place of the store and lies on our disk.</summary>
+    public void Installed(LogIndex index)
+    {
+        _last = index;
+        log.ReleaseBelow(index.Value + 1);
+    }
+
     /// <summary>On the owner's thread, after entries were applied.</summary>
     public void Consider()
     {

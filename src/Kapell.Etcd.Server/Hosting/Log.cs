@@ -1,3 +1,4 @@
+using Kapell.Etcd.Server.Peers;
 using Kapell.Raft;
 using Microsoft.Extensions.Logging;
 
@@ -29,6 +30,33 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "etcd: auto compaction at revision {Revision} refused: {Reason}")]
     public static partial void AutoCompactionRefused(ILogger logger, long revision, string reason);
+
+    [LoggerMessage(EventId = 1010, Level = LogLevel.Information, Message = "etcd: connected to peer {Member} ({Lane})")]
+    public static partial void PeerConnected(ILogger logger, MemberId member, Lane lane);
+
+    [LoggerMessage(EventId = 1011, Level = LogLevel.Warning, Message = "etcd: lost the connection to peer {Member} ({Lane}), trying again: {Reason}")]
+    public static partial void PeerTrouble(ILogger logger, MemberId member, Lane lane, string reason);
+
+    [LoggerMessage(EventId = 1012, Level = LogLevel.Information, Message = "etcd: sent a checkpoint of {Bytes} bytes to {Member}")]
+    public static partial void SnapshotSent(ILogger logger, MemberId member, long bytes);
+
+    [LoggerMessage(EventId = 1013, Level = LogLevel.Warning, Message = "etcd: a checkpoint for {Member} did not arrive, it is tried again: {Reason}")]
+    public static partial void SnapshotRefused(ILogger logger, MemberId member, string reason);
+
+    [LoggerMessage(EventId = 1014, Level = LogLevel.Information, Message = "etcd: the leader's checkpoint at entry {Index} replaced the store")]
+    public static partial void CheckpointInstalled(ILogger logger, ulong index);
+
+    [LoggerMessage(EventId = 1015, Level = LogLevel.Information, Message = "etcd: members are now {Members}")]
+    public static partial void MembersChanged(ILogger logger, string members);
+
+    [LoggerMessage(EventId = 1016, Level = LogLevel.Warning, Message = "etcd: refused peer {Member} on {Path}: {Reason}")]
+    public static partial void PeerRefused(ILogger logger, string member, string path, string reason);
+
+    [LoggerMessage(EventId = 1017, Level = LogLevel.Warning, Message = "etcd: a message of member {Member} was not taken: {Result}")]
+    public static partial void MessageRefused(ILogger logger, MemberId member, StepResult result);
+
+    [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "etcd: learner {Member} has caught up and becomes a voter")]
+    public static partial void Promoting(ILogger logger, MemberId member);
 
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);

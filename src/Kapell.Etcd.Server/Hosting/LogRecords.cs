@@ -6,13 +6,14 @@ namespace Kapell.Etcd.Server.Hosting;
 
 /// <summary>
 /// What stands in the write-ahead log, little-endian. Entry: tag is the index; term (8), kind (1), data. State: term, vote, commit (8 each).
-/// Identity: cluster, member (8 each).
+/// Identity: cluster, member (8 each). Checkpoint: index, term (8 each): the log before it is void, a checkpoint of the leader replaced it.
 /// </summary>
 internal static class LogRecords
 {
     public const byte EntryType = 1;
     public const byte StateType = 2;
     public const byte IdentityType = 3;
+    public const byte CheckpointType = 4;
     private const int EntryPrefixBytes = 9;
 
     public static WalRecord Of(Entry entry)
@@ -27,6 +28,16 @@ internal static class LogRecords
     public static WalRecord Of(HardState state) => new(StateType, 0, Words(state.Term.Value, state.Vote.Value, state.Commit.Value));
 
     public static WalRecord Identity(ulong cluster, ulong member) => new(IdentityType, 0, Words(cluster, member));
+
+    /// <summary>Tagged with its index, so that the log keeps it as long as entries of that place.</summary>
+    public static WalRecord Checkpoint(LogPosition position) => new(
+        CheckpointType, position.Index.Value, Words(position.Index.Value, position.Term.Value));
+
+    public static LogPosition ToCheckpoint(WalRecord record)
+    {
+        Demand(record, record.Payload.Length == 16);
+        return new LogPosition(new Term(Word(record.Payload.Span, 1)), new LogIndex(Word(record.Payload.Span, 0)));
+    }
 
     public static Entry ToEntry(WalRecord record)
     {

@@ -134,6 +134,11 @@ internal sealed class LogWriter : IDisposable
         long bytes = 0;
         foreach (Ready ready in batch)
         {
+            if (ready.Snapshot is { } snapshot)
+            {
+                records.Add(LogRecords.Checkpoint(snapshot.Position));
+            }
+
             foreach (Entry entry in ready.Entries)
             {
                 WalRecord record = LogRecords.Of(entry);

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
 using Kapell.Raft;
@@ -16,8 +17,9 @@ namespace Kapell.Etcd.Server.Hosting;
 /// inbox, the log's writer works beside it). Who reads the store from another thread holds <see cref="Reading"/>; the owner takes the
 /// other side of that lock while it changes the store, for one batch of entries at a time.
 /// </summary>
-public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
+public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 {
+    private const string RemovedText = "the member has been permanently removed from the cluster; its data directory is of no use any more";
     private const int InboxMax = 65536;
     private const int ReadRetryTicks = 5;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromSeconds(7); // etcd: config.go ReqTimeout with its defaults
@@ -35,6 +37,11 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     private readonly List<Proposal> _withoutLeader = [];
     private readonly Dictionary<ulong, ReadBatch> _reads = [];
     private readonly PriorityQueue<ReadBatch, ulong> _confirmedReads = new();
+    private readonly Queue<(ulong Number, IReadOnlyList<Message> Messages)> _afterPersist = new();
+    private readonly SortedDictionary<ulong, (CheckpointHead Head, MvccStore Store)> _received = [];
+    private (ulong Number, CheckpointHead Head, MvccStore Store)? _installing;
+    private IPeerTransport _transport = new NoPeers();
+    private ulong _knownMembership;
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _tickMilliseconds;
@@ -74,6 +81,9 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
     public Replica Replica => _replica;
 
+    /// <summary>Before <see cref="Start"/>: the way to the other members.</summary>
+    internal void Connect(IPeerTransport transport) => _transport = transport;
+
     public long NowMilliseconds => _time.GetTimestamp() / (_time.TimestampFrequency / 1000);
 
     public TimeProvider Time => _time;
@@ -88,6 +98,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
     public void Start()
     {
+        TellMembers();
         _log.Start();
         _thread.Start();
         TimeSpan tick = TimeSpan.FromMilliseconds(_tickMilliseconds);
@@ -125,6 +136,68 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         Post(proposal);
         return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), cancellation);
     }
+
+    /// <summary>
+    /// Proposes a change of one member and waits until it is applied here. The outcome carries no reply; an error when it was refused or
+    /// its fate is not known in time.
+    /// </summary>
+    public async Task<ApplyOutcome> ChangeMembershipAsync(ConfChangeKind kind, ulong member, Member? entry, CancellationToken cancellation)
+    {
+        ulong id = Interlocked.Increment(ref _nextRequest);
+        ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry).Encode());
+        Proposal proposal = new(id, change.Encode()) { Change = change };
+        Post(proposal);
+        return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), cancellation);
+    }
+
+    /// <summary>Asks the other member to lead; ends when it does. etcd: server.go moveLeader</summary>
+    public async Task<EtcdError?> MoveLeaderAsync(MemberId successor, CancellationToken cancellation)
+    {
+        EtcdError? refusal = await OwnAsync(
+            replica => replica.Raft.Role != Role.Leader ? EtcdError.NotLeader
+                : !replica.Raft.ConfState.Voters.Contains(successor) ? EtcdError.BadLeaderTransferee
+                : replica.Raft.TransferLeadership(successor) ? null : EtcdError.NoLeader,
+            cancellation);
+        long begun = _time.GetTimestamp();
+        while (refusal is null && _replica.Raft.Leader != successor)
+        {
+            if (_time.GetElapsedTime(begun) > RequestTimeout)
+            {
+                return EtcdError.TimeoutLeaderTransfer;
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(_tickMilliseconds / 4), _time, cancellation);
+        }
+
+        return refusal;
+    }
+
+    public bool Received(Message message)
+    {
+        if (Volatile.Read(ref _queued) > InboxMax)
+        {
+            return false;
+        }
+
+        Post(message);
+        return true;
+    }
+
+    void IPeerEvents.Received(InstallSnapshot message, CheckpointHead head, MvccStore store) => Post(new Checkpoint(message, head, store));
+
+    void IPeerEvents.Unreachable(MemberId member) => Post(new Report(raft => raft.ReportUnreachable(member)));
+
+    void IPeerEvents.Disconnected(MemberId member) => Post(new Report(raft =>
+    {
+        raft.ReportUnreachable(member);
+        raft.ReportDisconnected(member);
+    }));
+
+    void IPeerEvents.RemovedHere() => Fail(new InvalidDataException(RemovedText));
+
+    void IPeerEvents.SnapshotSent(MemberId member, bool whole) => Post(new Report(raft => raft.ReportSnapshot(member, whole)));
+
+    internal void Received(InstallSnapshot message, CheckpointHead head, MvccStore store) => ((IPeerEvents)this).Received(message, head, store);
 
     /// <summary>Ends when the store here has everything that was acknowledged anywhere before the call; an error when that failed.</summary>
     public async Task<EtcdError?> ReadBarrierAsync(CancellationToken cancellation)
@@ -272,8 +345,22 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
             case ReadWaiter waiter:
                 (readers ??= []).Add(waiter);
                 break;
+            case Message message:
+                StepResult fate = _replica.Raft.Step(message);
+                if (fate == StepResult.Malformed)
+                {
+                    Log.MessageRefused(_logger, message.From, fate);
+                }
+
+                break;
             case Persisted persisted:
-                _replica.Raft.Persisted(persisted.Number);
+                Persist(persisted.Number);
+                break;
+            case Checkpoint checkpoint:
+                Offer(checkpoint);
+                break;
+            case Report report:
+                report.Tell(_replica.Raft);
                 break;
             case OwnedWork work:
                 Owning(work.Run);
@@ -289,9 +376,14 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
     private void Propose(Proposal proposal)
     {
-        ProposeResult result = _replica.Raft.Propose(proposal.Data);
+        ProposeResult result = proposal.Change is { } change
+            ? _replica.Raft.ProposeConfChange(change)
+            : _replica.Raft.Propose(proposal.Data);
         switch (result)
         {
+            case ProposeResult.ConfChangePending or ProposeResult.ConfChangeInvalid or ProposeResult.NotMember:
+                proposal.Completion.TrySetResult(new ApplyOutcome(EtcdError.Unhealthy, null));
+                break;
             case ProposeResult.Accepted:
                 _proposals.Add(proposal.Id, proposal);
                 break;
@@ -351,8 +443,88 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         }
     }
 
+    private void Persist(ulong number)
+    {
+        if (_installing is { } install && install.Number <= number)
+        {
+            _installing = null;
+            Owning(() => _replica.Install(install.Head, install.Store));
+            _checkpoints.Installed(new LogIndex(install.Head.Index));
+            Log.CheckpointInstalled(_logger, install.Head.Index);
+        }
+
+        _replica.Raft.Persisted(number);
+        while (_afterPersist.TryPeek(out (ulong Number, IReadOnlyList<Message> Messages) next) && next.Number <= number)
+        {
+            _afterPersist.Dequeue();
+            _transport.Send(next.Messages);
+        }
+    }
+
+    /// <summary>Raft decides whether it wants the checkpoint; the next <see cref="Ready"/> says so.</summary>
+    private void Offer(Checkpoint checkpoint)
+    {
+        ulong index = checkpoint.Head.Index;
+        if (_received.Remove(index, out (CheckpointHead Head, MvccStore Store) former))
+        {
+            former.Store.Dispose();
+        }
+
+        _received[index] = (checkpoint.Head, checkpoint.Store);
+        if (_replica.Raft.Step(checkpoint.Message) != StepResult.Taken)
+        {
+            _received.Remove(index);
+            checkpoint.Store.Dispose();
+        }
+    }
+
+    private void TakeCheckpoint(Ready ready)
+    {
+        if (ready.Snapshot is { } wanted)
+        {
+            Check.That(_received.Remove(wanted.Index.Value, out (CheckpointHead Head, MvccStore Store) found));
+            Check.That(_installing is null);
+            _installing = (ready.Number, found.Head, found.Store);
+        }
+
+        foreach ((_, (_, MvccStore unwanted)) in _received)
+        {
+            unwanted.Dispose();
+        }
+
+        _received.Clear();
+    }
+
+    /// <summary>Who the others are, when it may have changed; the end of this member when it was removed.</summary>
+    private void TellMembers()
+    {
+        MemberRegistry members = _replica.Applier.Members;
+        _knownMembership = _replica.MembershipVersion;
+        _transport.Know(_replica.Raft.Id.Value, members.All, members.Removed);
+        if (members.All.Count > 0)
+        {
+            Log.MembersChanged(_logger, string.Join(", ", members.All.Select(static m => $"{m.ID:x}{(m.IsLearner ? " (learner)" : "")} {m.Name}")));
+        }
+
+        if (members.Removed.Contains(_replica.Raft.Id.Value))
+        {
+            throw new InvalidDataException(RemovedText);
+        }
+    }
+
     private void Handle(Ready ready)
     {
+        _transport.Send(ready.Messages);
+        if (ready.MessagesAfterPersist.Count > 0)
+        {
+            _afterPersist.Enqueue((ready.Number, ready.MessagesAfterPersist));
+        }
+
+        if (_received.Count > 0)
+        {
+            TakeCheckpoint(ready);
+        }
+
         if (ready.SoftState is { } soft)
         {
             LeaderChanged(soft);
@@ -375,6 +547,10 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         {
             Owning(() => _replica.Apply(ready.Committed, this));
             _checkpoints.Consider();
+            if (_replica.MembershipVersion != _knownMembership)
+            {
+                TellMembers();
+            }
         }
 
         while (_confirmedReads.TryPeek(out ReadBatch? next, out ulong index) && index <= _replica.AppliedPosition.Index.Value)
@@ -434,6 +610,10 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
     private sealed record OwnedWork(Action Run);
 
+    private sealed record Report(Action<RaftNode> Tell);
+
+    private sealed record Checkpoint(InstallSnapshot Message, CheckpointHead Head, MvccStore Store);
+
     private sealed class ReadWaiter
     {
         public TaskCompletionSource<EtcdError?> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -455,6 +635,9 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         public ulong Id { get; } = id;
 
         public byte[] Data { get; } = data;
+
+        /// <summary>Set when this is a change of the membership.</summary>
+        public ConfChange? Change { get; init; }
 
         public TaskCompletionSource<ApplyOutcome> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 

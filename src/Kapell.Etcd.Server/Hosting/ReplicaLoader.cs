@@ -15,9 +15,10 @@ public sealed record ReplicaSettings
 {
     public required string DataDirectory { get; init; }
 
-    public required Member Self { get; init; }
+    /// <summary>For a directory that holds no member yet; null when one must be there.</summary>
+    public Founding? Founding { get; init; }
 
-    public required string ClusterToken { get; init; }
+    public bool PreVote { get; init; } = true;
 
     public int HeartbeatTicks { get; init; } = 1;
 
@@ -38,6 +39,10 @@ public sealed record ReplicaSettings
     // etcd: server.go minTTL: one and a half election timeouts, rounded up to seconds.
     public long LeaseTtlSecondsMin => (long)Math.Ceiling(3.0 * ElectionTicks / 2 * TickMilliseconds / 1000);
 }
+
+/// <summary>Who a new member is, and with whom it begins.</summary>
+/// <param name="Members">The founding members of a new cluster, the same at each of them; empty when joining one that exists.</param>
+public sealed record Founding(ulong ClusterId, ulong MemberId, IReadOnlyList<Member> Members);
 
 /// <summary>A member read from its disk, and its log, open for writing.</summary>
 /// <param name="HardState">As the log has it.</param>
@@ -60,11 +65,18 @@ internal sealed class LogHead
 /// <summary>Start: the newest checkpoint that is whole, then the tail of the log; or a new member of a new cluster.</summary>
 internal static class ReplicaLoader
 {
+    /// <summary>Whether a member began here before.</summary>
+    public static bool IsThere(IDisk disk, ReplicaSettings settings)
+    {
+        disk.CreateDirectory(settings.WalDirectory);
+        return disk.List(settings.WalDirectory).Count > 0;
+    }
+
     /// <exception cref="IOException">The directory cannot be read or written; the message says which file and why.</exception>
     public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng)
     {
-        ulong self = ClusterIdentity.MemberId(settings.Self.PeerURLs, settings.ClusterToken);
-        ulong cluster = ClusterIdentity.ClusterId([self]);
+        ulong self = settings.Founding?.MemberId ?? 0;
+        ulong cluster = settings.Founding?.ClusterId ?? 0;
         CheckpointInfo? found = CheckpointFile.FindLatestGood(disk, settings.CheckpointDirectory, out IReadOnlyList<CorruptLogException> damaged);
         CheckpointHead? head = null;
         MvccStore store;
@@ -78,7 +90,7 @@ internal static class ReplicaLoader
             (head, store) = CheckpointContent.Read(reader);
         }
 
-        LogContent content = new(head?.Index ?? 0);
+        LogContent content = new(head?.Index ?? 0, head?.Term ?? 0);
         LogHead logHead = new() { Identity = (cluster, self) };
         WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = logHead.Records };
         WriteAheadLog log = WriteAheadLog.Open(disk, settings.WalDirectory, options, content.Take);
@@ -91,6 +103,18 @@ internal static class ReplicaLoader
         }
 
         bool isNew = content.Identity is null;
+        if (isNew && settings.Founding is null)
+        {
+            throw new InvalidDataException(
+                $"{settings.WalDirectory} holds a log that was begun and never says whose it is; remove {settings.DataDirectory} and start anew");
+        }
+
+        if (head is not null && head.ClusterId != cluster)
+        {
+            throw new InvalidDataException(
+                $"{settings.CheckpointDirectory} is of cluster {head.ClusterId:x}, the log beside it of cluster {cluster:x}");
+        }
+
         logHead.State = content.State;
         HardState state = content.State;
         if (head is not null && state.Commit.Value < head.Index)
@@ -104,6 +128,7 @@ internal static class ReplicaLoader
             Prng = prng,
             ElectionTicks = settings.ElectionTicks,
             HeartbeatTicks = settings.HeartbeatTicks,
+            PreVote = settings.PreVote,
         };
         RaftStart start = new() { HardState = state, Entries = content.Entries };
         if (head is not null)
@@ -113,21 +138,19 @@ internal static class ReplicaLoader
 
         RaftNode raft = new(config, start);
         Applier applier = new(store, settings.LeaseTtlSecondsMin);
-        foreach (Member member in head?.Members ?? [])
+        if (head is not null)
         {
-            applier.Members.Set(member);
-        }
-
-        foreach (AlarmMember alarm in head?.Alarms ?? [])
-        {
-            applier.RestoreAlarm(alarm.MemberID, alarm.Alarm);
+            applier.Restore(head);
         }
 
         if (isNew)
         {
-            Member founding = settings.Self.Clone();
-            founding.ID = self;
-            raft.Bootstrap([ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(self), founding.ToByteArray())]);
+            if (settings.Founding!.Members.Count > 0)
+            {
+                raft.Bootstrap([.. settings.Founding.Members.Select(static m =>
+                    ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(m.ID), new MembershipContext(0, m).Encode()))]);
+            }
+
             log.Append([LogRecords.Identity(cluster, self)]);
             log.Sync();
         }
@@ -140,8 +163,11 @@ internal static class ReplicaLoader
     }
 
     /// <summary>What the log says, after the checkpoint.</summary>
-    private sealed class LogContent(ulong checkpointIndex)
+    private sealed class LogContent(ulong checkpointIndex, ulong checkpointTerm)
     {
+        // Null: the log says nothing of it.
+        private ulong? _termAtCheckpoint;
+
         public List<Entry> Entries { get; } = [];
 
         public HardState State { get; private set; }
@@ -154,6 +180,11 @@ internal static class ReplicaLoader
             {
                 case LogRecords.EntryType:
                     Take(LogRecords.ToEntry(record));
+                    break;
+                case LogRecords.CheckpointType:
+                    Entries.Clear();
+                    _termAtCheckpoint = LogRecords.ToCheckpoint(record) is var position && position.Index.Value == checkpointIndex
+                        ? position.Term.Value : _termAtCheckpoint;
                     break;
                 case LogRecords.StateType:
                     State = LogRecords.ToState(record);
@@ -168,6 +199,12 @@ internal static class ReplicaLoader
 
         public void Verify(IReadOnlyList<CorruptLogException> damaged, string directory)
         {
+            if (_termAtCheckpoint is { } term && term != checkpointTerm)
+            {
+                // The checkpoint came from a leader and says otherwise: what the log has from there on was never committed (Raft §7).
+                Entries.Clear();
+            }
+
             if (Entries.Count > 0 && Entries[0].Index.Value != checkpointIndex + 1)
             {
                 throw damaged.Count > 0 ? damaged[0] : new CorruptLogException(
@@ -185,6 +222,7 @@ internal static class ReplicaLoader
         {
             if (entry.Index.Value <= checkpointIndex)
             {
+                _termAtCheckpoint = entry.Index.Value == checkpointIndex ? entry.Term.Value : _termAtCheckpoint;
                 return;
             }
 

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -23,7 +24,8 @@ internal sealed class EtcdServer : IAsyncDisposable
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
-        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, Prng prng, ILoggerFactory logs, CancellationToken cancellation)
+        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, Prng prng, ILoggerFactory logs,
+        CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton<ILoggerFactory>(new FrameworkLogs(logs));
@@ -31,6 +33,8 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(host);
         builder.Services.AddSingleton(options.Limits);
         builder.Services.AddSingleton(snapshots);
+        builder.Services.AddSingleton(leader);
+        builder.Services.AddSingleton(rules);
         builder.Services.AddSingleton(new LeaseIds(prng));
         builder.Services.AddSingleton<Proposer>();
         builder.Services.AddSingleton<KvService>();

@@ -27,14 +27,16 @@ internal sealed class HealthEndpoints(ReplicaHost host, EtcdLimits limits, Serve
         };
         MapChecks(routes, "/livez", live);
         MapChecks(routes, "/readyz", ready);
-        routes.MapGet("/version", static context => WriteAsync(
-            context,
-            200,
-            "application/json",
-            $"{{\"etcdserver\":\"{EtcdVersion.Server}\",\"etcdcluster\":\"{EtcdVersion.Cluster}\",\"storage\":\"{EtcdVersion.Storage}\"}}"));
+        routes.MapGet("/version", static context => WriteVersionAsync(context));
         routes.MapGet("/metrics", context => WriteAsync(
             context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write(host, limits)));
     }
+
+    public static Task WriteVersionAsync(HttpContext context) => WriteAsync(
+        context,
+        200,
+        "application/json",
+        $"{{\"etcdserver\":\"{EtcdVersion.Server}\",\"etcdcluster\":\"{EtcdVersion.Cluster}\",\"storage\":\"{EtcdVersion.Storage}\"}}");
 
     private static async Task WriteAsync(HttpContext context, int status, string contentType, string body)
     {

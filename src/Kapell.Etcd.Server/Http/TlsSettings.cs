@@ -11,6 +11,7 @@ namespace Kapell.Etcd.Server.Http;
 internal sealed class TlsSettings
 {
     private const string ClientAuthUsage = "1.3.6.1.5.5.7.3.2";
+    private const string ServerAuthUsage = "1.3.6.1.5.5.7.3.1";
     private readonly X509Certificate2 _certificate;
     private readonly X509Certificate2Collection _authorities = [];
     private readonly bool _demandsClient;
@@ -66,7 +67,20 @@ internal sealed class TlsSettings
         https.ClientCertificateValidation = (certificate, _, errors) => IsTrusted(certificate, errors);
     }
 
-    private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors)
+    public X509Certificate2 Certificate => _certificate;
+
+    /// <summary>For the other direction: the certificate of a member we call. Without an authority of our own the machine's decide.</summary>
+    public bool IsTrustedServer(X509Certificate2 certificate, SslPolicyErrors errors)
+    {
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) || _authorities.Count == 0)
+        {
+            return errors == SslPolicyErrors.None;
+        }
+
+        return IsTrusted(certificate, errors, ServerAuthUsage);
+    }
+
+    private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors, string usage = ClientAuthUsage)
     {
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
         {
@@ -78,7 +92,7 @@ internal sealed class TlsSettings
         chain.ChainPolicy.CustomTrustStore.AddRange(_authorities);
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
-        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthUsage));
+        chain.ChainPolicy.ApplicationPolicy.Add(new Oid(usage));
         return chain.Build(certificate);
     }
 }

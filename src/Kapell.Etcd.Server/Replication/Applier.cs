@@ -17,7 +17,7 @@ public sealed class Applier : IDisposable
     // etcd: lease/lessor.go MaxLeaseTTL
     private const long LeaseTtlSecondsMax = 9_000_000_000;
 
-    private readonly TxnExecutor _txn;
+    private TxnExecutor _txn;
     private readonly long _leaseTtlSecondsMin;
     private readonly SortedSet<(ulong Member, AlarmType Alarm)> _alarms = [];
 
@@ -25,12 +25,13 @@ public sealed class Applier : IDisposable
     {
         Store = store;
         _txn = new TxnExecutor(store);
+        Members = new MemberRegistry();
         _leaseTtlSecondsMin = leaseTtlSecondsMin;
     }
 
-    public MvccStore Store { get; }
+    public MvccStore Store { get; private set; }
 
-    public MemberRegistry Members { get; } = new();
+    public MemberRegistry Members { get; private set; }
 
     /// <summary>For the expiry of leases; told by the owner before it applies.</summary>
     public long NowMilliseconds { get; set; }
@@ -39,12 +40,10 @@ public sealed class Applier : IDisposable
 
     public bool HasAlarm(AlarmType alarm) => _alarms.Any(a => a.Alarm == alarm);
 
-    public void RestoreAlarm(ulong member, AlarmType alarm) => _alarms.Add((member, alarm));
-
     public ApplyOutcome Apply(in Command command, ReplyHeader header, bool wantsReply)
     {
         bool full = HasAlarm(AlarmType.Nospace);
-        if (HasAlarm(AlarmType.Corrupt) && command.Kind is not (CommandKind.Alarm or CommandKind.MemberAttributes))
+        if (HasAlarm(AlarmType.Corrupt) && command.Kind is not (CommandKind.Alarm or CommandKind.MemberAttributes or CommandKind.MemberUpdate))
         {
             return new ApplyOutcome(EtcdError.Corrupt, null);
         }
@@ -59,10 +58,43 @@ public sealed class Applier : IDisposable
             LeaseGrantRequest request => full ? EtcdError.NoSpace : Grant(request, header, writer),
             LeaseRevokeRequest request => Revoke(request, header, writer),
             AlarmRequest request => ChangeAlarm(request, header, writer),
+            Member update when command.Kind == CommandKind.MemberUpdate => Update(update, header, writer),
             Member attributes => SetAttributes(attributes),
             _ => throw new InvalidDataException($"log entry holds a {command.Kind} that nobody applies"),
         };
         return new ApplyOutcome(error, error is null ? writer?.Finish() : null);
+    }
+
+    /// <summary>Takes the place of everything: a checkpoint that the leader sent. Watchers move along and miss nothing that is still there.</summary>
+    public void ReplaceBy(MvccStore store, CheckpointHead head)
+    {
+        MvccStore former = Store;
+        store.AdoptWatchers(former);
+        Store = store;
+        _txn = new TxnExecutor(store);
+        Restore(head);
+        former.Dispose();
+    }
+
+    /// <summary>Members and alarms as a checkpoint has them.</summary>
+    public void Restore(CheckpointHead head)
+    {
+        Members = new MemberRegistry();
+        _alarms.Clear();
+        foreach (Member member in head.Members)
+        {
+            Members.Set(member);
+        }
+
+        foreach (ulong id in head.RemovedMembers)
+        {
+            Members.RestoreRemoved(id);
+        }
+
+        foreach (AlarmMember alarm in head.Alarms)
+        {
+            _alarms.Add((alarm.MemberID, alarm.Alarm));
+        }
     }
 
     public void Dispose() => Store.Dispose();
@@ -183,6 +215,13 @@ public sealed class Applier : IDisposable
         }
 
         return null;
+    }
+
+    private EtcdError? Update(Member update, ReplyHeader header, ReplyWriter? writer)
+    {
+        EtcdError? error = Members.UpdatePeerUrls(update);
+        WriteHeader(header, writer);
+        return error;
     }
 
     private EtcdError? SetAttributes(Member attributes)

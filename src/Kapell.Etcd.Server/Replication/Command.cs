@@ -17,6 +17,9 @@ public enum CommandKind : byte
 
     /// <summary>A member says its name and client addresses: a <see cref="Member"/> message.</summary>
     MemberAttributes = 8,
+
+    /// <summary>Other peer addresses of a member: a <see cref="Member"/> message.</summary>
+    MemberUpdate = 9,
 }
 
 /// <summary>
@@ -57,7 +60,7 @@ public readonly record struct Command(ulong Id, CommandKind Kind, IMessage Reque
             CommandKind.LeaseGrant => LeaseGrantRequest.Parser.ParseFrom(body),
             CommandKind.LeaseRevoke => LeaseRevokeRequest.Parser.ParseFrom(body),
             CommandKind.Alarm => AlarmRequest.Parser.ParseFrom(body),
-            CommandKind.MemberAttributes => Member.Parser.ParseFrom(body),
+            CommandKind.MemberAttributes or CommandKind.MemberUpdate => Member.Parser.ParseFrom(body),
             _ => throw new InvalidDataException($"log entry holds the unknown command {data[8]}: written by a newer version?"),
         };
         return new Command(IdOf(data), kind, request);

@@ -24,6 +24,24 @@ public sealed class EtcdError(StatusCode code, string text)
     public static readonly EtcdError LeaseTtlTooLarge = new(StatusCode.OutOfRange, "etcdserver: too large lease TTL");
     public static readonly EtcdError WatchCanceled = new(StatusCode.Cancelled, "etcdserver: watch canceled");
     public static readonly EtcdError MemberNotFound = new(StatusCode.NotFound, "etcdserver: member not found");
+    public static readonly EtcdError MemberExists = new(StatusCode.FailedPrecondition, "etcdserver: member ID already exist");
+    public static readonly EtcdError PeerUrlExists = new(StatusCode.FailedPrecondition, "etcdserver: Peer URLs already exists");
+    public static readonly EtcdError MemberNotEnoughStarted =
+        new(StatusCode.FailedPrecondition, "etcdserver: re-configuration failed due to not enough started members");
+    public static readonly EtcdError MemberBadUrls = new(StatusCode.InvalidArgument, "etcdserver: given member URLs are invalid");
+    public static readonly EtcdError MemberNotLearner =
+        new(StatusCode.FailedPrecondition, "etcdserver: can only promote a learner member");
+    public static readonly EtcdError LearnerNotReady = new(
+        StatusCode.FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader");
+    public static readonly EtcdError TooManyLearners =
+        new(StatusCode.FailedPrecondition, "etcdserver: too many learner members in cluster");
+    public static readonly EtcdError NotSupportedForLearner =
+        new(StatusCode.Unavailable, "etcdserver: rpc not supported for learner");
+    public static readonly EtcdError Unhealthy = new(StatusCode.Unavailable, "etcdserver: unhealthy cluster");
+    public static readonly EtcdError TimeoutDueToLeaderFail =
+        new(StatusCode.Unavailable, "etcdserver: request timed out, possibly due to previous leader failure");
+    public static readonly EtcdError TimeoutLeaderTransfer =
+        new(StatusCode.Unavailable, "etcdserver: request timed out, leader transfer took too long");
     public static readonly EtcdError RequestTooLarge = new(StatusCode.InvalidArgument, "etcdserver: request is too large");
     public static readonly EtcdError TooManyRequests = new(StatusCode.ResourceExhausted, "etcdserver: too many requests");
     public static readonly EtcdError RootUserNotExist = new(StatusCode.FailedPrecondition, "etcdserver: root user does not exist");
@@ -45,6 +63,14 @@ public sealed class EtcdError(StatusCode code, string text)
     public StatusCode Code { get; } = code;
 
     public string Text { get; } = text;
+
+    /// <summary>A refusal that another member sent as its text; one that we do not know says that the other side is not available.</summary>
+    public static EtcdError FromText(string text)
+    {
+        EtcdError[] known =
+            [NotLeader, NoLeader, Timeout, Stopped, TooManyRequests, MemberNotFound, MemberNotLearner, LearnerNotReady, TooManyLearners, LeaderChanged];
+        return known.FirstOrDefault(e => e.Text == text) ?? new EtcdError(StatusCode.Unavailable, text.Length > 0 ? text : Timeout.Text);
+    }
 
     public RpcException ToException() => new(new Status(Code, Text));
 

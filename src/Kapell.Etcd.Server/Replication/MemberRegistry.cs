@@ -1,4 +1,5 @@
 using Kapell.Etcd.Protocol;
+using Kapell.Raft;
 
 namespace Kapell.Etcd.Server.Replication;
 
@@ -7,6 +8,11 @@ public sealed class MemberRegistry
 {
     private readonly SortedDictionary<ulong, Member> _members = [];
 
+    private readonly SortedSet<ulong> _removed = [];
+
+    /// <summary>Members of earlier; a number is never used again. etcd: membership/cluster.go removed</summary>
+    public IReadOnlyCollection<ulong> Removed => _removed;
+
     public IReadOnlyCollection<Member> All => _members.Values;
 
     public Member? Find(ulong id) => _members.GetValueOrDefault(id);
@@ -14,7 +20,70 @@ public sealed class MemberRegistry
     /// <summary>A membership change brought the peer addresses, or a checkpoint everything.</summary>
     public void Set(Member member) => _members[member.ID] = member;
 
-    public void Remove(ulong id) => _members.Remove(id);
+    public void Remove(ulong id)
+    {
+        _members.Remove(id);
+        _removed.Add(id);
+    }
+
+    public void RestoreRemoved(ulong id) => _removed.Add(id);
+
+    /// <summary>
+    /// Why a change of the membership must not happen, or null. Judged again when it is applied, in the order of the log, so that every
+    /// member judges alike. etcd: membership/cluster.go ValidateConfigurationChange
+    /// </summary>
+    public EtcdError? Judge(ConfChangeStep step, Member? member)
+    {
+        ulong id = step.Member.Value;
+        if (_removed.Contains(id))
+        {
+            return EtcdError.MemberNotFound;
+        }
+
+        Member? known = _members.GetValueOrDefault(id);
+        if (step.Kind == ConfChangeKind.Remove)
+        {
+            return known is null ? EtcdError.MemberNotFound : null;
+        }
+
+        if (known is not null)
+        {
+            bool promotion = step.Kind == ConfChangeKind.AddVoter && known.IsLearner;
+            return promotion ? null : step.Kind == ConfChangeKind.AddVoter ? EtcdError.MemberNotLearner : EtcdError.MemberExists;
+        }
+
+        if (member is null)
+        {
+            return EtcdError.MemberNotFound;
+        }
+
+        if (_members.Values.Any(m => m.PeerURLs.Intersect(member.PeerURLs, StringComparer.Ordinal).Any()))
+        {
+            return EtcdError.PeerUrlExists;
+        }
+
+        return step.Kind == ConfChangeKind.AddLearner && _members.Values.Any(static m => m.IsLearner) ? EtcdError.TooManyLearners : null;
+    }
+
+    /// <summary>Another address for a member. etcd: cluster.go, ConfChangeUpdateNode</summary>
+    public EtcdError? UpdatePeerUrls(Member update)
+    {
+        if (!_members.TryGetValue(update.ID, out Member? member))
+        {
+            return EtcdError.MemberNotFound;
+        }
+
+        if (_members.Values.Any(m => m.ID != update.ID && m.PeerURLs.Intersect(update.PeerURLs, StringComparer.Ordinal).Any()))
+        {
+            return EtcdError.PeerUrlExists;
+        }
+
+        Member changed = member.Clone();
+        changed.PeerURLs.Clear();
+        changed.PeerURLs.Add(update.PeerURLs);
+        _members[member.ID] = changed;
+        return null;
+    }
 
     /// <summary>A member told its name and client addresses. Ignored when it is no member any more.</summary>
     public void SetAttributes(Member attributes)

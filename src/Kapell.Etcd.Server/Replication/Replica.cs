@@ -52,6 +52,9 @@ public sealed class Replica : IDisposable
 
     public RaftNode Raft => _raft;
 
+    /// <summary>Goes up whenever the members or their addresses may have changed.</summary>
+    public ulong MembershipVersion { get; private set; }
+
     public Applier Applier => _applier;
 
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
@@ -107,7 +110,7 @@ public sealed class Replica : IDisposable
             Check.That(entry.Index == AppliedPosition.Index.Next());
             if (entry.Kind == EntryKind.ConfChange)
             {
-                ApplyMembership(entry);
+                ApplyMembership(entry, waiters);
             }
             else if (!entry.Data.IsEmpty)
             {
@@ -123,38 +126,72 @@ public sealed class Replica : IDisposable
         }
     }
 
+    /// <summary>A checkpoint that Raft has accepted (<see cref="Ready.Snapshot"/>) and that is on the disk takes the place of the store.</summary>
+    public void Install(CheckpointHead head, Mvcc.MvccStore store)
+    {
+        Check.That(head.ClusterId == ClusterId);
+        Check.That(head.Index > AppliedPosition.Index.Value);
+        _applier.ReplaceBy(store, head);
+        _applier.Store.Leases.Demote();
+        AppliedPosition = new LogPosition(new Term(head.Term), new LogIndex(head.Index));
+        MembershipVersion++;
+    }
+
     public void Dispose() => _applier.Dispose();
 
     private void ApplyCommand(Entry entry, IReplicaWaiters waiters)
     {
         ulong id = Command.IdOf(entry.Data.Span);
         bool wanted = id != 0 && waiters.IsWaiting(id);
-        ApplyOutcome outcome = _applier.Apply(Command.Decode(entry.Data.Span), Header, wanted);
+        Command command = Command.Decode(entry.Data.Span);
+        ApplyOutcome outcome = _applier.Apply(command, Header, wanted);
+        if (command.Kind is CommandKind.MemberAttributes or CommandKind.MemberUpdate)
+        {
+            MembershipVersion++;
+        }
+
         if (wanted)
         {
             waiters.Complete(id, outcome);
         }
     }
 
-    private void ApplyMembership(Entry entry)
+    private void ApplyMembership(Entry entry, IReplicaWaiters waiters)
     {
         if (!ConfChange.TryDecode(entry.Data, out ConfChange change))
         {
             throw new InvalidDataException($"log entry {entry.Index} is no change of membership");
         }
 
-        _raft.ApplyConfChange(change);
-        foreach (ConfChangeStep step in change.Steps)
+        MembershipContext context = MembershipContext.Decode(change.Context);
+        EtcdError? refusal = change.Steps.Count != 1 ? null : _applier.Members.Judge(change.Steps[0], context.Member);
+        if (refusal is null)
         {
-            if (step.Kind == ConfChangeKind.Remove)
+            _raft.ApplyConfChange(change);
+            foreach (ConfChangeStep step in change.Steps)
             {
-                _applier.Members.Remove(step.Member.Value);
-            }
-            else if (!change.Context.IsEmpty)
-            {
-                _applier.Members.Set(Member.Parser.ParseFrom(change.Context.Span));
+                Take(step, context.Member);
             }
         }
+
+        MembershipVersion++;
+        if (context.RequestId != 0 && waiters.IsWaiting(context.RequestId))
+        {
+            waiters.Complete(context.RequestId, new ApplyOutcome(refusal, null));
+        }
+    }
+
+    private void Take(ConfChangeStep step, Member? member)
+    {
+        if (step.Kind == ConfChangeKind.Remove)
+        {
+            _applier.Members.Remove(step.Member.Value);
+            return;
+        }
+
+        Member entry = (_applier.Members.Find(step.Member.Value) ?? member ?? new Member { ID = step.Member.Value }).Clone();
+        entry.IsLearner = step.Kind == ConfChangeKind.AddLearner;
+        _applier.Members.Set(entry);
     }
 
     private void ClearAlarmWhenThereIsSpace()

@@ -1,24 +1,20 @@
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Raft;
 
 namespace Kapell.Etcd.Server.Rpc;
 
-/// <summary>The members of the cluster. Changing them needs more than one member: refused until that is built.</summary>
-public sealed class ClusterService(ReplicaHost host) : Cluster.ClusterBase
+/// <summary>Membership. etcd: api/v3rpc/member.go, server.go AddMember and its like</summary>
+public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCalls leader, MembershipRules rules) : Cluster.ClusterBase
 {
-    private const string Refusal = "etcdserver: changing the membership is not supported by this version of Kapell (single member)";
-
     public override async Task<MemberListResponse> MemberList(MemberListRequest request, ServerCallContext context)
     {
         if (request.Linearizable)
         {
-            EtcdError? error = await host.ReadBarrierAsync(context.CancellationToken);
-            if (error is not null)
-            {
-                throw error.ToException();
-            }
+            Refuse(await host.ReadBarrierAsync(context.CancellationToken));
         }
 
         return host.Reading(() =>
@@ -30,13 +26,60 @@ public sealed class ClusterService(ReplicaHost host) : Cluster.ClusterBase
         });
     }
 
-    public override Task<MemberAddResponse> MemberAdd(MemberAddRequest request, ServerCallContext context) => throw Refused();
+    public override async Task<MemberAddResponse> MemberAdd(MemberAddRequest request, ServerCallContext context)
+    {
+        string[] urls = Urls(request.PeerURLs);
+        Member member = new() { ID = rules.NewMemberId(urls), IsLearner = request.IsLearner };
+        member.PeerURLs.AddRange(urls);
+        ConfChangeKind kind = request.IsLearner ? ConfChangeKind.AddLearner : ConfChangeKind.AddVoter;
+        Refuse(rules.JudgeAdd(member));
+        Refuse((await host.ChangeMembershipAsync(kind, member.ID, member, context.CancellationToken)).Error);
+        MemberAddResponse response = new() { Header = host.Header.ToMessage(0), Member = member };
+        response.Members.AddRange(Members());
+        return response;
+    }
 
-    public override Task<MemberRemoveResponse> MemberRemove(MemberRemoveRequest request, ServerCallContext context) => throw Refused();
+    public override async Task<MemberRemoveResponse> MemberRemove(MemberRemoveRequest request, ServerCallContext context)
+    {
+        Refuse(rules.JudgeRemove(request.ID));
+        Refuse((await host.ChangeMembershipAsync(ConfChangeKind.Remove, request.ID, null, context.CancellationToken)).Error);
+        MemberRemoveResponse response = new() { Header = host.Header.ToMessage(0) };
+        response.Members.AddRange(Members());
+        return response;
+    }
 
-    public override Task<MemberUpdateResponse> MemberUpdate(MemberUpdateRequest request, ServerCallContext context) => throw Refused();
+    public override async Task<MemberUpdateResponse> MemberUpdate(MemberUpdateRequest request, ServerCallContext context)
+    {
+        Member update = new() { ID = request.ID };
+        update.PeerURLs.AddRange(Urls(request.PeerURLs));
+        await proposer.ProposeAsync(CommandKind.MemberUpdate, update, growth: 0, context.CancellationToken);
+        MemberUpdateResponse response = new() { Header = host.Header.ToMessage(0) };
+        response.Members.AddRange(Members());
+        return response;
+    }
 
-    public override Task<MemberPromoteResponse> MemberPromote(MemberPromoteRequest request, ServerCallContext context) => throw Refused();
+    public override async Task<MemberPromoteResponse> MemberPromote(MemberPromoteRequest request, ServerCallContext context)
+    {
+        (EtcdError? error, MemberPromoteResponse? reply) = await leader.PromoteAsync(request.ID, context.CancellationToken);
+        Refuse(error);
+        return reply!;
+    }
 
-    private static RpcException Refused() => new(new Status(StatusCode.Unimplemented, Refusal));
+    private Member[] Members() => host.Reading(() => host.Replica.Applier.Members.All.ToArray());
+
+    private static string[] Urls(IEnumerable<string> given)
+    {
+        string[] urls = [.. given.Order(StringComparer.Ordinal)];
+        bool good = urls.Length > 0 && urls.All(static u =>
+            Uri.TryCreate(u, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && uri.Port > 0 && uri.AbsolutePath == "/");
+        return good ? urls : throw EtcdError.MemberBadUrls.ToException();
+    }
+
+    private static void Refuse(EtcdError? error)
+    {
+        if (error is not null)
+        {
+            throw error.ToException();
+        }
+    }
 }

@@ -2,13 +2,13 @@ using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
-using Kapell.Mvcc;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Leases. etcd: api/v3rpc/lease.go</summary>
-public sealed class LeaseService(ReplicaHost host, Proposer proposer, LeaseIds ids) : Lease.LeaseBase
+public sealed class LeaseService(ReplicaHost host, Proposer proposer, LeaderCalls leader, LeaseIds ids) : Lease.LeaseBase
 {
     public override async Task<LeaseGrantResponse> LeaseGrant(LeaseGrantRequest request, ServerCallContext context)
     {
@@ -36,27 +36,15 @@ public sealed class LeaseService(ReplicaHost host, Proposer proposer, LeaseIds i
         while (await requestStream.MoveNext(context.CancellationToken))
         {
             long id = requestStream.Current.ID;
-            LeaseKeepAliveResponse response = await host.OwnAsync(replica => Renew(replica, id), context.CancellationToken);
-            await responseStream.WriteAsync(response, context.CancellationToken);
+            (EtcdError? error, LeaseKeepAliveResponse? response) = await leader.RenewAsync(id, context.CancellationToken);
+            await responseStream.WriteAsync(error is null ? response! : throw error.ToException(), context.CancellationToken);
         }
     }
 
     public override async Task<LeaseTimeToLiveResponse> LeaseTimeToLive(LeaseTimeToLiveRequest request, ServerCallContext context)
     {
-        await BarrierAsync(context);
-        return host.Reading(() =>
-        {
-            LeaseTimeToLiveResponse response = new() { Header = host.Header.ToMessage(host.Store.Revision), ID = request.ID };
-            bool found = host.Store.Leases.TryGetTimes(request.ID, host.NowMilliseconds, out long granted, out long remaining);
-            response.GrantedTTL = granted;
-            response.TTL = remaining;
-            if (found && request.Keys)
-            {
-                response.Keys.AddRange(host.Store.KeysOfLease(request.ID).Select(static k => Google.Protobuf.UnsafeByteOperations.UnsafeWrap(k)));
-            }
-
-            return response;
-        });
+        (EtcdError? error, LeaseTimeToLiveResponse? response) = await leader.TimesAsync(request, context.CancellationToken);
+        return error is null ? response! : throw error.ToException();
     }
 
     public override async Task<LeaseLeasesResponse> LeaseLeases(LeaseLeasesRequest request, ServerCallContext context)
@@ -68,24 +56,6 @@ public sealed class LeaseService(ReplicaHost host, Proposer proposer, LeaseIds i
             response.Leases.AddRange(host.Store.Leases.All().Select(static l => new LeaseStatus { ID = l.Id }));
             return response;
         });
-    }
-
-    private static LeaseKeepAliveResponse Renew(Replica replica, long id)
-    {
-        if (replica.Raft.Role != Raft.Role.Leader)
-        {
-            throw EtcdError.NoLeader.ToException();
-        }
-
-        MvccStore store = replica.Applier.Store;
-        return new LeaseKeepAliveResponse
-        {
-            Header = replica.Header.ToMessage(store.Revision),
-            ID = id,
-
-            // etcd: lease.go: a lease that is not there is answered with TTL 0, not with an error.
-            TTL = Math.Max(0, store.Leases.Renew(id, replica.Applier.NowMilliseconds)),
-        };
     }
 
     private async Task BarrierAsync(ServerCallContext context)

@@ -132,15 +132,10 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         await responseStream.WriteAsync(digest, context.CancellationToken);
     }
 
-    public override Task<MoveLeaderResponse> MoveLeader(MoveLeaderRequest request, ServerCallContext context)
+    public override async Task<MoveLeaderResponse> MoveLeader(MoveLeaderRequest request, ServerCallContext context)
     {
-        if (host.Replica.Raft.Leader != host.Replica.Raft.Id)
-        {
-            throw EtcdError.NotLeader.ToException();
-        }
-
-        // There is nobody else to lead in a cluster of one. etcd: server.go MoveLeader
-        throw EtcdError.BadLeaderTransferee.ToException();
+        EtcdError? error = await host.MoveLeaderAsync(new Raft.MemberId(request.TargetID), context.CancellationToken);
+        return error is null ? new MoveLeaderResponse { Header = host.Header.ToMessage(0) } : throw error.ToException();
     }
 
     public override Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context) =>

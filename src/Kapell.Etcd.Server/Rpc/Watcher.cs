@@ -94,6 +94,22 @@ internal sealed class Watcher : IWatchTarget
         _stream.Signal();
     }
 
+    public void Moved(MvccStore former, MvccStore store)
+    {
+        lock (_lock)
+        {
+            long place = _pending.TryPeek(out long first) ? first : Lags ? Next : former.LogEnd;
+            long revision = place >= former.LogEnd ? former.Revision + 1 : former.ReadChange(place, out long at, out _) ? at : 0;
+            _pending.Clear();
+            Lags = true;
+
+            // Before the log's begin: the next look finds it compacted and says so.
+            Next = revision < store.CompactRevision ? -1 : store.PositionOf(revision);
+        }
+
+        _stream.Signal();
+    }
+
     /// <summary>Under the lock, while nobody changes the store: the place of the next event, if there is one.</summary>
     public long? Peek(MvccStore store)
     {

@@ -63,6 +63,17 @@ public static class CheckpointFile
         return new CheckpointInfo(path, reader.Tag, reader.FileBytes);
     }
 
+    /// <summary>The newest by name, not read through; null if there is none.</summary>
+    public static string? NewestPath(IDisk disk, string directory) =>
+        Tags(disk, directory).Select(static t => (ulong?)t).Max() is { } tag ? Path.Combine(directory, NameOf(tag)) : null;
+
+    /// <summary>Takes in a file that came from elsewhere, flushed and read through by the caller, on the same file system.</summary>
+    public static void Adopt(IDisk disk, string path, string directory, ulong tag)
+    {
+        disk.Rename(path, Path.Combine(directory, NameOf(tag)));
+        disk.SyncDirectory(directory);
+    }
+
     public static CheckpointReadStream Open(IDisk disk, string path) => new(disk, path);
 
     /// <summary>Deletes all but the newest <paramref name="keep"/>, and what unfinished writers left. Call it when none is being written.</summary>

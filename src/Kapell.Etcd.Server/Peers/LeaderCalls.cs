@@ -1,0 +1,192 @@
+using System.Net;
+using Google.Protobuf;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Raft;
+using Role = Kapell.Raft.Role;
+
+namespace Kapell.Etcd.Server.Peers;
+
+/// <summary>
+/// What only the leader can do because it is not in the log: the time of leases, and judging whether a learner has caught up. Done here
+/// when we lead, otherwise passed to the leader. etcd: lease/leasehttp, etcdhttp/peer.go
+/// </summary>
+public sealed class LeaderCalls
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan RetryPause = TimeSpan.FromMilliseconds(50);
+
+    // etcd: server.go readyPercentThreshold
+    private const double ReadyShare = 0.9;
+
+    private readonly ReplicaHost _host;
+    private readonly PeerTransport? _transport;
+
+    internal LeaderCalls(ReplicaHost host, PeerTransport? transport) => (_host, _transport) = (host, transport);
+
+    public Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewAsync(long id, CancellationToken cancellation) => ByLeaderAsync(
+        () => RenewHereAsync(id, cancellation), PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id },
+        LeaseKeepAliveResponse.Parser, cancellation);
+
+    public Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation) =>
+        ByLeaderAsync(
+            () => TimesHereAsync(request, cancellation), PeerProtocol.TimeToLivePath, request, LeaseTimeToLiveResponse.Parser, cancellation);
+
+    public Task<(EtcdError? Error, MemberPromoteResponse? Reply)> PromoteAsync(ulong id, CancellationToken cancellation) => ByLeaderAsync(
+        () => PromoteHereAsync(id, cancellation), PeerProtocol.PromotePath + PeerProtocol.Hex(id), new MemberPromoteRequest { ID = id },
+        MemberPromoteResponse.Parser, cancellation);
+
+    internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation) =>
+        await _host.OwnAsync<(EtcdError?, LeaseKeepAliveResponse?)>(
+            replica =>
+            {
+                if (replica.Raft.Role != Role.Leader)
+                {
+                    return (EtcdError.NotLeader, null);
+                }
+
+                MvccStore store = replica.Applier.Store;
+                return (null, new LeaseKeepAliveResponse
+                {
+                    Header = replica.Header.ToMessage(store.Revision),
+                    ID = id,
+
+                    // etcd: lease.go: a lease that is not there is answered with TTL 0, not with an error.
+                    TTL = Math.Max(0, store.Leases.Renew(id, replica.Applier.NowMilliseconds)),
+                });
+            },
+            cancellation);
+
+    internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)
+    {
+        // A leader that was deposed without knowing must not tell the time.
+        EtcdError? error = await _host.ReadBarrierAsync(cancellation);
+        if (error is not null)
+        {
+            return (error, null);
+        }
+
+        return _host.Reading<(EtcdError?, LeaseTimeToLiveResponse?)>(() =>
+        {
+            if (_host.Replica.Raft.Role != Role.Leader)
+            {
+                return (EtcdError.NotLeader, null);
+            }
+
+            LeaseTimeToLiveResponse response = new() { Header = _host.Header.ToMessage(_host.Store.Revision), ID = request.ID };
+            bool found = _host.Store.Leases.TryGetTimes(request.ID, _host.NowMilliseconds, out long granted, out long remaining);
+            response.GrantedTTL = granted;
+            response.TTL = remaining;
+            if (found && request.Keys)
+            {
+                response.Keys.AddRange(_host.Store.KeysOfLease(request.ID).Select(static k => UnsafeByteOperations.UnsafeWrap(k)));
+            }
+
+            return (null, response);
+        });
+    }
+
+    internal async Task<(EtcdError? Error, MemberPromoteResponse? Reply)> PromoteHereAsync(ulong id, CancellationToken cancellation)
+    {
+        EtcdError? refusal = _host.Reading(() => JudgePromotion(_host.Replica, id));
+        if (refusal is not null)
+        {
+            return (refusal, null);
+        }
+
+        ApplyOutcome outcome = await _host.ChangeMembershipAsync(ConfChangeKind.AddVoter, id, null, cancellation);
+        if (outcome.Error is not null)
+        {
+            return (outcome.Error, null);
+        }
+
+        MemberPromoteResponse response = new() { Header = _host.Header.ToMessage(0) };
+        response.Members.AddRange(_host.Reading(() => _host.Replica.Applier.Members.All.ToArray()));
+        return (null, response);
+    }
+
+    private static EtcdError? JudgePromotion(Replica replica, ulong id)
+    {
+        if (replica.Raft.Role != Role.Leader)
+        {
+            return EtcdError.NotLeader;
+        }
+
+        Member? member = replica.Applier.Members.Find(id);
+        if (member is null)
+        {
+            return EtcdError.MemberNotFound;
+        }
+
+        if (!member.IsLearner)
+        {
+            return EtcdError.MemberNotLearner;
+        }
+
+        RaftStatus status = replica.Raft.Status();
+        MemberProgress progress = status.Members.FirstOrDefault(m => m.Id.Value == id);
+        return progress.RecentActive && progress.Match.Value >= status.Last.Index.Value * ReadyShare ? null : EtcdError.LearnerNotReady;
+    }
+
+    private async Task<(EtcdError? Error, T? Reply)> ByLeaderAsync<T>(
+        Func<Task<(EtcdError? Error, T? Reply)>> here, string path, IMessage request, MessageParser<T> parser, CancellationToken cancellation)
+        where T : class, IMessage<T>
+    {
+        long begun = _host.Time.GetTimestamp();
+        EtcdError last = EtcdError.NoLeader;
+        while (_host.Time.GetElapsedTime(begun) < Patience)
+        {
+            MemberId leader = _host.Replica.Raft.Leader;
+            if (leader == _host.Replica.Raft.Id)
+            {
+                (EtcdError? error, T? reply) = await here();
+                if (error != EtcdError.NotLeader)
+                {
+                    return (error, reply);
+                }
+            }
+            else if (!leader.IsNone && _transport is not null)
+            {
+                (EtcdError? error, T? reply, bool answered) = await AskAsync(leader, path, request, parser, cancellation);
+                if (answered && error != EtcdError.NotLeader)
+                {
+                    return (error, reply);
+                }
+
+                last = EtcdError.Timeout;
+            }
+
+            await Task.Delay(RetryPause, _host.Time, cancellation);
+        }
+
+        return (last, null);
+    }
+
+    private async Task<(EtcdError? Error, T? Reply, bool Answered)> AskAsync<T>(
+        MemberId leader, string path, IMessage request, MessageParser<T> parser, CancellationToken cancellation)
+        where T : class, IMessage<T>
+    {
+        foreach (string url in _transport!.UrlsOf(leader.Value))
+        {
+            try
+            {
+                using HttpRequestMessage message = _transport.Context.Request(HttpMethod.Post, url, path, leader);
+                message.Content = new ByteArrayContent(request.ToByteArray());
+                using HttpResponseMessage response = await _transport.Context.Client.SendAsync(message, cancellation);
+                byte[] body = await response.Content.ReadAsByteArrayAsync(cancellation);
+                return response.StatusCode == HttpStatusCode.OK
+                    ? (null, parser.ParseFrom(body), true)
+                    : (EtcdError.FromText(System.Text.Encoding.UTF8.GetString(body)), null, response.StatusCode == HttpStatusCode.Conflict);
+            }
+            catch (Exception e) when (e is HttpRequestException or InvalidProtocolBufferException)
+            {
+                // The next address, or the next try.
+                continue;
+            }
+        }
+
+        return (null, null, false);
+    }
+}

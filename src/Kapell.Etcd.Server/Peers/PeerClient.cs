@@ -1,0 +1,34 @@
+using System.Net.Security;
+using System.Security.Cryptography.X509Certificates;
+using Kapell.Etcd.Server.Http;
+
+namespace Kapell.Etcd.Server.Peers;
+
+/// <summary>Makes the HTTP client for other members: its own certificate, and theirs checked against the peers' authority.</summary>
+internal static class PeerClient
+{
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
+
+    public static HttpClient Create(TlsSettings? tls)
+    {
+        SocketsHttpHandler handler = new()
+        {
+            ConnectTimeout = ConnectTimeout,
+            UseProxy = false,
+            UseCookies = false,
+            AllowAutoRedirect = false,
+            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
+        };
+        if (tls is not null)
+        {
+            handler.SslOptions = new SslClientAuthenticationOptions
+            {
+                ClientCertificates = [tls.Certificate],
+                RemoteCertificateValidationCallback = (_, certificate, _, errors) =>
+                    certificate is X509Certificate2 given && tls.IsTrustedServer(given, errors),
+            };
+        }
+
+        return new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
+    }
+}

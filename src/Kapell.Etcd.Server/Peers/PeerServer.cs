@@ -1,0 +1,332 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using Google.Protobuf;
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Rpc;
+using Kapell.Mvcc;
+using Kapell.Raft;
+using Kapell.Raft.Encoding;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Peers;
+
+/// <summary>
+/// The port for other members: their message streams and checkpoints, what a joining member asks, and what followers pass to the leader.
+/// Who comes must name this cluster and this member, and must not have been removed. etcd: etcdhttp/peer.go, rafthttp/http.go
+/// </summary>
+internal sealed class PeerServer : IAsyncDisposable
+{
+    private const int PeerUrlsMax = 16;
+    private static readonly TimeSpan FullWait = TimeSpan.FromMilliseconds(5);
+    private readonly WebApplication _app;
+    private readonly ReplicaHost _host;
+    private readonly PeerTransport _transport;
+    private readonly SnapshotReceiver _snapshots;
+    private readonly LeaderCalls _calls;
+    private readonly ILogger _logger;
+
+    private PeerServer(WebApplication app, ReplicaHost host, PeerTransport transport, SnapshotReceiver snapshots, LeaderCalls calls, ILogger logger)
+    {
+        (_app, _host, _transport, _snapshots, _calls, _logger) = (app, host, transport, snapshots, calls, logger);
+    }
+
+    /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
+    public static async Task<PeerServer> StartAsync(
+        IReadOnlyList<string> listen, TlsSettings? tls, ReplicaHost host, PeerTransport transport, SnapshotReceiver snapshots,
+        LeaderCalls calls, ILoggerFactory logs, CancellationToken cancellation)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.Services.AddSingleton<ILoggerFactory>(new FrameworkLogs(logs));
+        builder.Services.AddSingleton(typeof(ILogger<>), typeof(Logger<>));
+        builder.Services.AddRouting();
+        builder.WebHost.UseKestrelCore();
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, listen, tls));
+        WebApplication app = builder.Build();
+        PeerServer server = new(app, host, transport, snapshots, calls, logs.CreateLogger("etcd"));
+        server.Map();
+        try
+        {
+            await app.StartAsync(cancellation);
+        }
+        catch (IOException e) when (e.InnerException is AddressInUseException)
+        {
+            await app.DisposeAsync();
+            throw new IOException(
+                $"listen tcp {string.Join(", ", listen)}: bind: address already in use; stop what listens there or choose another --listen-peer-urls", e);
+        }
+        catch (SocketException e)
+        {
+            await app.DisposeAsync();
+            throw new IOException($"cannot listen on {string.Join(", ", listen)}: {e.Message}", e);
+        }
+
+        return server;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        using CancellationTokenSource soon = new();
+        await soon.CancelAsync();
+        await _app.StopAsync(soon.Token);
+        await _app.DisposeAsync();
+    }
+
+    private static void Configure(KestrelServerOptions kestrel, IReadOnlyList<string> listen, TlsSettings? tls)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxRequestBodySize = null;
+        kestrel.Limits.MinRequestBodyDataRate = null;
+        foreach (ListenAddress address in listen.Select(ListenAddress.Parse))
+        {
+            if (address.IsTls && tls is null)
+            {
+                throw new FlagException("listen for peers on https: --peer-cert-file and --peer-key-file are needed");
+            }
+
+            foreach (IPEndPoint endpoint in address.EndPoints)
+            {
+                kestrel.Listen(endpoint, options =>
+                {
+                    options.Protocols = HttpProtocols.Http1;
+                    if (address.IsTls)
+                    {
+                        options.UseHttps(tls!.Configure);
+                    }
+                });
+            }
+        }
+    }
+
+    private void Map()
+    {
+        _app.UseRouting();
+        _app.MapGet(PeerProtocol.StreamPath + "/{lane}", context => GuardedAsync(context, StreamAsync));
+        _app.MapPost(PeerProtocol.SnapshotPath, context => GuardedAsync(context, SnapshotAsync));
+        _app.MapPost(PeerProtocol.KeepAlivePath, KeepAliveAsync);
+        _app.MapPost(PeerProtocol.TimeToLivePath, TimeToLiveAsync);
+        _app.MapPost(PeerProtocol.PromotePath + "{id}", PromoteAsync);
+        _app.MapGet(PeerProtocol.ViewPath, ViewAsync);
+        _app.MapGet(PeerProtocol.MembersPath, MembersAsync);
+        _app.MapGet("/version", static context => HealthEndpoints.WriteVersionAsync(context));
+    }
+
+    /// <summary>Only a member of this cluster that means this member gets in.</summary>
+    private async Task GuardedAsync(HttpContext context, Func<HttpContext, MemberId, Task> serve)
+    {
+        IHeaderDictionary headers = context.Request.Headers;
+        bool named = PeerProtocol.TryHex(headers[PeerProtocol.FromHeader], out ulong from) & PeerProtocol.TryHex(headers[PeerProtocol.ToHeader], out ulong to)
+            & PeerProtocol.TryHex(headers[PeerProtocol.ClusterHeader], out ulong cluster);
+        PeerContext self = _transport.Context;
+        (int code, string? reason) = !named ? (400, "this path is for members of the cluster")
+            : cluster != self.ClusterId ? (412, $"cluster ID mismatch: this member is of cluster {PeerProtocol.Hex(self.ClusterId)}, the request of {PeerProtocol.Hex(cluster)}")
+            : to != self.Self ? (412, $"this is member {PeerProtocol.Hex(self.Self)}, not {PeerProtocol.Hex(to)}")
+            : _transport.Removed.Contains(from) ? (410, "the member has been permanently removed from the cluster")
+            : (200, null);
+        if (reason is null)
+        {
+            string[] urls = headers[PeerProtocol.UrlsHeader].ToString().Split(',', StringSplitOptions.RemoveEmptyEntries);
+            _transport.Called(new MemberId(from), [.. urls.Where(static u => Uri.TryCreate(u, UriKind.Absolute, out _)).Take(PeerUrlsMax)]);
+            await serve(context, new MemberId(from));
+            return;
+        }
+
+        Log.PeerRefused(_logger, headers[PeerProtocol.FromHeader].ToString(), context.Request.Path, reason);
+        await RefuseAsync(context, code, reason);
+    }
+
+    private async Task StreamAsync(HttpContext context, MemberId from)
+    {
+        IHttpUpgradeFeature? upgrade = context.Features.Get<IHttpUpgradeFeature>();
+        if (upgrade is not { IsUpgradableRequest: true } || context.Request.Headers.Upgrade != PeerProtocol.UpgradeName)
+        {
+            await RefuseAsync(context, 426, $"upgrade to {PeerProtocol.UpgradeName}");
+            return;
+        }
+
+        context.Response.Headers.Upgrade = PeerProtocol.UpgradeName;
+        await using Stream stream = await upgrade.UpgradeAsync();
+        PipeReader reader = PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 64 * 1024));
+        try
+        {
+            while (true)
+            {
+                ReadResult read = await reader.ReadAsync(context.RequestAborted);
+                ReadOnlySequence<byte> buffer = read.Buffer;
+                while (PeerFrame.TryRead(ref buffer, out Message? message))
+                {
+                    await TakeAsync(message!, from, context.RequestAborted);
+                }
+
+                reader.AdvanceTo(buffer.Start, buffer.End);
+                if (read.IsCompleted)
+                {
+                    return;
+                }
+            }
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException or OperationCanceledException or ConnectionAbortedException)
+        {
+            if (e is InvalidDataException)
+            {
+                Log.PeerRefused(_logger, PeerProtocol.Hex(from.Value), context.Request.Path, e.Message);
+            }
+
+            context.Abort();
+        }
+        finally
+        {
+            await reader.CompleteAsync();
+        }
+    }
+
+    private async Task TakeAsync(Message message, MemberId from, CancellationToken cancellation)
+    {
+        if (message.From != from)
+        {
+            throw new InvalidDataException($"a message in the name of {message.From}");
+        }
+
+        while (!_host.Received(message))
+        {
+            await Task.Delay(FullWait, _host.Time, cancellation);
+        }
+    }
+
+    private async Task SnapshotAsync(HttpContext context, MemberId from)
+    {
+        try
+        {
+            byte[] encoded = Convert.FromBase64String(context.Request.Headers["X-Kapell-Message"].ToString());
+            if (!RaftCodec.TryDecode(encoded, out Message? message) || message is not InstallSnapshot install || install.From != from)
+            {
+                await RefuseAsync(context, 400, "no message of a checkpoint");
+                return;
+            }
+
+            (CheckpointHead head, MvccStore store, InstallSnapshot taken) = await _snapshots.TakeAsync(install, context.Request.Body, context.RequestAborted);
+            _host.Received(taken, head, store);
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+        }
+        catch (Exception e) when (e is FormatException or InvalidDataException or IOException)
+        {
+            Log.PeerRefused(_logger, PeerProtocol.Hex(from.Value), context.Request.Path, e.Message);
+            await RefuseAsync(context, 500, e.Message);
+        }
+    }
+
+    private async Task KeepAliveAsync(HttpContext context)
+    {
+        LeaseKeepAliveRequest request = LeaseKeepAliveRequest.Parser.ParseFrom(await BodyAsync(context));
+        await AnswerAsync(context, async () => await _calls.RenewHereAsync(request.ID, context.RequestAborted));
+    }
+
+    private async Task TimeToLiveAsync(HttpContext context)
+    {
+        LeaseTimeToLiveRequest request = LeaseTimeToLiveRequest.Parser.ParseFrom(await BodyAsync(context));
+        await AnswerAsync(context, async () => await _calls.TimesHereAsync(request, context.RequestAborted));
+    }
+
+    private async Task PromoteAsync(HttpContext context)
+    {
+        if (!PeerProtocol.TryHex(context.Request.RouteValues["id"]?.ToString(), out ulong id))
+        {
+            await RefuseAsync(context, 400, "the path ends in no member");
+            return;
+        }
+
+        await AnswerAsync(context, async () => await _calls.PromoteHereAsync(id, context.RequestAborted));
+    }
+
+    // What the leader refuses travels as the refusal's own text, by which the follower knows it.
+    private static async Task AnswerAsync<T>(HttpContext context, Func<Task<(EtcdError? Error, T? Reply)>> work)
+        where T : class, IMessage
+    {
+        (EtcdError? error, T? reply) = await work();
+        if (error is not null)
+        {
+            await RefuseAsync(context, 409, error.Text);
+            return;
+        }
+
+        context.Response.ContentType = "application/protobuf";
+        await context.Response.Body.WriteAsync(reply!.ToByteArray(), context.RequestAborted);
+    }
+
+    private Task ViewAsync(HttpContext context)
+    {
+        ClusterView view = _host.Reading(() =>
+        {
+            ClusterView all = new() { ClusterId = _host.Replica.ClusterId };
+            all.Members.AddRange(_host.Replica.Applier.Members.All);
+            all.RemovedMembers.AddRange(_host.Replica.Applier.Members.Removed);
+            return all;
+        });
+        context.Response.ContentType = "application/protobuf";
+        return context.Response.Body.WriteAsync(view.ToByteArray(), context.RequestAborted).AsTask();
+    }
+
+    // etcd: etcdhttp/peer.go: what `etcdctl` of old and operators' scripts read.
+    private async Task MembersAsync(HttpContext context)
+    {
+        (ulong cluster, Member[] members) = _host.Reading(() => (_host.Replica.ClusterId, _host.Replica.Applier.Members.All.ToArray()));
+        context.Response.ContentType = "application/json";
+        context.Response.Headers[PeerProtocol.ClusterHeader] = PeerProtocol.Hex(cluster);
+        await using Utf8JsonWriter json = new(context.Response.BodyWriter);
+        json.WriteStartArray();
+        foreach (Member member in members)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("id", member.ID);
+            WriteList(json, "peerURLs", member.PeerURLs);
+            if (member.IsLearner)
+            {
+                json.WriteBoolean("isLearner", true);
+            }
+
+            json.WriteString("name", member.Name);
+            WriteList(json, "clientURLs", member.ClientURLs);
+            json.WriteEndObject();
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static void WriteList(Utf8JsonWriter json, string name, IEnumerable<string> items)
+    {
+        json.WriteStartArray(name);
+        foreach (string item in items)
+        {
+            json.WriteStringValue(item);
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static async Task<byte[]> BodyAsync(HttpContext context)
+    {
+        byte[] buffer = new byte[4096];
+        int read = await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
+        return buffer[..read];
+    }
+
+    private static Task RefuseAsync(HttpContext context, int code, string reason)
+    {
+        context.Response.StatusCode = code;
+        context.Response.ContentType = "text/plain; charset=utf-8";
+        return context.Response.WriteAsync(reason, context.RequestAborted);
+    }
+}

@@ -1,0 +1,95 @@
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Replication;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>
+/// What is asked before a change of the membership is proposed, so that a cluster does not lose its quorum by it (strict-reconfig-check).
+/// etcd: membership/cluster.go IsReadyToAddVotingMember, IsReadyToRemoveVotingMember
+/// </summary>
+/// <param name="isConnected">Whether this member has a connection to another one.</param>
+public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, bool> isConnected, Prng prng)
+{
+    private readonly Lock _lock = new(); // Guards the generator.
+
+    /// <summary>A number that was never used: from the addresses and the present, as etcd does it, here with chance in place of time.</summary>
+    public ulong NewMemberId(IEnumerable<string> urls)
+    {
+        lock (_lock)
+        {
+            return ClusterIdentity.MemberId(urls, prng.NextUInt64().ToString("x16", System.Globalization.CultureInfo.InvariantCulture));
+        }
+    }
+
+    public EtcdError? JudgeAdd(Member member)
+    {
+        Member[] members = Members();
+        if (members.Any(m => m.PeerURLs.Intersect(member.PeerURLs, StringComparer.Ordinal).Any()))
+        {
+            return EtcdError.PeerUrlExists;
+        }
+
+        if (member.IsLearner)
+        {
+            return members.Any(static m => m.IsLearner) ? EtcdError.TooManyLearners : null;
+        }
+
+        if (!strict)
+        {
+            return null;
+        }
+
+        Member[] voters = [.. members.Where(static m => !m.IsLearner)];
+        int started = voters.Count(IsStarted);
+        int quorumAfter = ((voters.Length + 1) / 2) + 1;
+
+        // A single member that grows has no other choice.
+        if (!(started == 1 && voters.Length == 1) && started < quorumAfter)
+        {
+            return EtcdError.MemberNotEnoughStarted;
+        }
+
+        return voters.All(IsReachable) ? null : EtcdError.Unhealthy;
+    }
+
+    public EtcdError? JudgeRemove(ulong id)
+    {
+        Member[] members = Members();
+        if (members.FirstOrDefault(m => m.ID == id) is not { } leaving)
+        {
+            return EtcdError.MemberNotFound;
+        }
+
+        if (!strict || leaving.IsLearner)
+        {
+            return null;
+        }
+
+        Member[] voters = [.. members.Where(static m => !m.IsLearner)];
+        Member[] staying = [.. voters.Where(m => m.ID != id)];
+        if (staying.Length == 0 || (staying.Length == 1 && !IsStarted(staying[0])))
+        {
+            return EtcdError.MemberNotEnoughStarted;
+        }
+
+        // One that is down may always go: it only makes the quorum smaller.
+        if (!IsReachable(leaving))
+        {
+            return null;
+        }
+
+        int quorumAfter = (staying.Length / 2) + 1;
+        return staying.Count(IsStarted) < quorumAfter ? EtcdError.MemberNotEnoughStarted
+            : staying.Count(IsReachable) < quorumAfter ? EtcdError.Unhealthy
+            : null;
+    }
+
+    private Member[] Members() => host.Reading(() => host.Replica.Applier.Members.All.ToArray());
+
+    // A member names itself when it runs for the first time.
+    private static bool IsStarted(Member member) => member.Name.Length > 0;
+
+    private bool IsReachable(Member member) => member.ID == host.Header.MemberId || isConnected(member.ID);
+}
