@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using Kapell.Base;
+using Kapell.Etcd.Server.Grpc;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
@@ -16,8 +17,6 @@ namespace Kapell.Etcd.Server.Http;
 /// <summary>The ports: gRPC and plain HTTP on each client address, with or without TLS.</summary>
 internal sealed class EtcdServer : IAsyncDisposable
 {
-    private const int StreamsPerConnectionMax = 100_000; // etcd: no limit; gRPC clients put all their calls on one connection
-    private const int WindowBytes = 8 << 20;
     private readonly WebApplication _app;
 
     private EtcdServer(WebApplication app) => _app = app;
@@ -44,23 +43,17 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton<MaintenanceService>();
         builder.Services.AddSingleton<AuthService>();
         builder.Services.AddRouting();
-        builder.Services.AddGrpc(grpc =>
-        {
-            grpc.MaxReceiveMessageSize = options.Limits.RequestBytesMax + EtcdLimits.FrameBytes;
-            grpc.MaxSendMessageSize = null;
-        });
         TlsSettings? tls = TlsSettings.Load(options.Tls);
         builder.WebHost.UseKestrelCore();
-        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, host, tls));
+        Http2Port http2 = new(host.Time);
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
         WebApplication app = builder.Build();
         app.UseRouting();
-        app.MapGrpcService<KvService>();
-        app.MapGrpcService<WatchService>();
-        app.MapGrpcService<LeaseService>();
-        app.MapGrpcService<ClusterService>();
-        app.MapGrpcService<MaintenanceService>();
-        app.MapGrpcService<AuthService>();
         new HealthEndpoints(host, options.Limits, new ServerMetrics()).Map(app);
+        app.UseEndpoints(static _ => { });
+        http2.Server = new GrpcServer(
+            Bind(app.Services), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
+            logs.CreateLogger("etcd"));
         try
         {
             await app.StartAsync(cancellation);
@@ -90,16 +83,24 @@ internal sealed class EtcdServer : IAsyncDisposable
         await _app.DisposeAsync();
     }
 
-    private static void Configure(KestrelServerOptions kestrel, EtcdOptions options, ReplicaHost host, TlsSettings? tls)
+    private static GrpcBinder Bind(IServiceProvider services)
+    {
+        GrpcBinder binder = new();
+        KvBinding.Bind(binder, services.GetRequiredService<KvService>());
+        WatchBinding.Bind(binder, services.GetRequiredService<WatchService>());
+        Protocol.Lease.BindService(binder, services.GetRequiredService<LeaseService>());
+        Protocol.Cluster.BindService(binder, services.GetRequiredService<ClusterService>());
+        Protocol.Maintenance.BindService(binder, services.GetRequiredService<MaintenanceService>());
+        Protocol.Auth.BindService(binder, services.GetRequiredService<AuthService>());
+        return binder;
+    }
+
+    private static void Configure(KestrelServerOptions kestrel, EtcdOptions options, Http2Port http2, TlsSettings? tls)
     {
         kestrel.AddServerHeader = false;
-        kestrel.AllowAlternateSchemes = true;
         kestrel.Limits.MaxRequestBodySize = null;
         kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MinResponseDataRate = null;
-        kestrel.Limits.Http2.MaxStreamsPerConnection = StreamsPerConnectionMax;
-        kestrel.Limits.Http2.InitialConnectionWindowSize = WindowBytes;
-        kestrel.Limits.Http2.InitialStreamWindowSize = WindowBytes / 4;
         foreach (string url in options.ListenClientUrls.Concat(options.ListenMetricsUrls).Distinct())
         {
             ListenAddress address = ListenAddress.Parse(url);
@@ -110,21 +111,19 @@ internal sealed class EtcdServer : IAsyncDisposable
 
             foreach (IPEndPoint endpoint in address.EndPoints)
             {
-                kestrel.Listen(endpoint, listen => ConfigurePort(listen, address.IsTls ? tls : null, host));
+                kestrel.Listen(endpoint, listen => ConfigurePort(listen, address.IsTls ? tls : null, http2));
             }
         }
     }
 
-    private static void ConfigurePort(ListenOptions listen, TlsSettings? tls, ReplicaHost host)
+    private static void ConfigurePort(ListenOptions listen, TlsSettings? tls, Http2Port http2)
     {
         listen.Protocols = HttpProtocols.Http1AndHttp2;
         if (tls is not null)
         {
             listen.UseHttps(tls.Configure);
-            return;
         }
 
-        ProtocolSniffer sniffer = new(host.Time);
-        listen.Use(next => connection => sniffer.RunAsync(next, connection));
+        listen.Use(next => connection => http2.RunAsync(next, connection));
     }
 }

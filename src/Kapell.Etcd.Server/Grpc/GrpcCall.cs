@@ -1,0 +1,268 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.IO.Compression;
+using System.Net;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using Grpc.Core;
+using Kapell.Etcd.Server.Http2;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Grpc;
+
+/// <summary>One call: puts its messages together from the body's pieces, and is the context that its handler sees.</summary>
+internal abstract class GrpcCall : ServerCallContext, IHttp2Request
+{
+    private static readonly byte[] ResponseHeaders = GrpcHeaders.Response();
+    private static readonly byte[] OkTrailers = GrpcHeaders.Trailers(Status.DefaultSuccess, null);
+
+    private readonly GrpcMethod _method;
+    private readonly GrpcServer _server;
+    private readonly Http2Stream _stream;
+    private ArrayBufferWriter<byte>? _partial;
+    private Metadata? _requestHeaders;
+    private Metadata? _trailers;
+    private int _finished;
+    private bool _headersSent;
+
+    protected GrpcCall(GrpcMethod method, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
+    {
+        (_method, _server, Responder, _stream) = (method, server, responder, stream);
+        if (stream.Find("grpc-timeout"u8) is { } timeout && GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
+        {
+            responder.SetDeadline(stream, time);
+            Timeout = time;
+        }
+    }
+
+    public IHttp2Responder Responder { get; }
+
+    /// <summary>The client's certificate, verified by the port; null without TLS or without one.</summary>
+    public X509Certificate2? ClientCertificate => Responder.Connection.Features.Get<ITlsConnectionFeature>()?.ClientCertificate;
+
+    private TimeSpan? Timeout { get; }
+
+    protected override string MethodCore => _method.FullName;
+
+    protected override string HostCore => _stream.Find(":authority"u8)?.ValueText ?? "";
+
+    protected override string PeerCore => Responder.Connection.RemoteEndPoint switch
+    {
+        IPEndPoint { AddressFamily: System.Net.Sockets.AddressFamily.InterNetworkV6 } v6 => "ipv6:" + v6,
+        { } other => "ipv4:" + other,
+        null => "unknown:",
+    };
+
+    protected override DateTime DeadlineCore => Timeout is { } timeout ? Responder.Time.GetUtcNow().UtcDateTime + timeout : DateTime.MaxValue;
+
+    protected override Metadata RequestHeadersCore => _requestHeaders ??= GrpcHeaders.ToMetadata(_stream.Headers);
+
+    protected override CancellationToken CancellationTokenCore => _stream.Ending;
+
+    protected override Metadata ResponseTrailersCore => _trailers ??= [];
+
+    protected override Status StatusCore { get; set; }
+
+    protected override WriteOptions? WriteOptionsCore { get; set; }
+
+    protected override AuthContext AuthContextCore => new("", []);
+
+    protected override ContextPropagationToken CreatePropagationTokenCore(ContextPropagationOptions? options) =>
+        throw new NotSupportedException("calls are not passed on");
+
+    protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders) =>
+        throw new NotSupportedException("no service here sends headers of its own");
+
+    bool IHttp2Request.Data(ReadOnlySequence<byte> piece)
+    {
+        try
+        {
+            return Take(piece);
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+            return false;
+        }
+    }
+
+    void IHttp2Request.End()
+    {
+        if (_partial is { WrittenCount: > 0 })
+        {
+            Fail(new Status(StatusCode.Internal, "the stream ended in the middle of a message"));
+        }
+        else
+        {
+            Ended();
+        }
+    }
+
+    void IHttp2Request.Abort()
+    {
+        Aborted();
+        if (_stream.IsOver && _stream.Deadline != 0)
+        {
+            Fail(new Status(StatusCode.DeadlineExceeded, "context deadline exceeded"));
+        }
+    }
+
+    /// <summary>A message is complete; it must be read before this returns.</summary>
+    protected abstract void Message(ReadOnlySequence<byte> payload);
+
+    /// <summary>The client sends no more.</summary>
+    protected abstract void Ended();
+
+    protected virtual void Aborted()
+    {
+    }
+
+    /// <summary>A message of a stream; false when the caller should wait for room.</summary>
+    protected bool Send(GrpcPayload message)
+    {
+        bool first = !_headersSent;
+        _headersSent = true;
+        return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Buffer);
+    }
+
+    /// <summary>Success, with a last message or none.</summary>
+    protected void Finish(GrpcPayload? message)
+    {
+        if (Interlocked.Exchange(ref _finished, 1) != 0)
+        {
+            return;
+        }
+
+        bool first = !_headersSent;
+        byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
+        Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
+    }
+
+    protected void Fail(Status status) => Fail(new RpcException(status));
+
+    protected void Fail(Exception cause)
+    {
+        if (Interlocked.Exchange(ref _finished, 1) != 0)
+        {
+            return;
+        }
+
+        Status status = cause switch
+        {
+            RpcException rpc => rpc.Status,
+            OperationCanceledException => new Status(StatusCode.Cancelled, "context canceled"),
+            Google.Protobuf.InvalidProtocolBufferException e => new Status(StatusCode.Internal, "grpc: error unmarshalling request: " + e.Message),
+            _ => new Status(StatusCode.Unknown, cause.Message),
+        };
+        if (status.StatusCode == StatusCode.Unknown && !_stream.IsOver)
+        {
+            GrpcLog.HandlerFailed(_server.Logger, _method.FullName, cause);
+        }
+
+        Metadata? trailers = (cause as RpcException)?.Trailers is { Count: > 0 } own ? own : _trailers;
+        Responder.Respond(
+            _stream, default, default, _headersSent ? GrpcHeaders.Trailers(status, trailers) : GrpcHeaders.TrailersOnly(status, trailers), null);
+    }
+
+    // Mostly a piece is exactly one message.
+    private bool Take(ReadOnlySequence<byte> piece)
+    {
+        if (_partial is { WrittenCount: > 0 } partial)
+        {
+            foreach (ReadOnlyMemory<byte> segment in piece)
+            {
+                partial.Write(segment.Span);
+            }
+
+            piece = new ReadOnlySequence<byte>(partial.WrittenMemory);
+        }
+
+        Span<byte> prefix = stackalloc byte[GrpcPayload.PrefixBytes];
+        while (piece.Length >= GrpcPayload.PrefixBytes)
+        {
+            piece.Slice(0, GrpcPayload.PrefixBytes).CopyTo(prefix);
+            uint length = BinaryPrimitives.ReadUInt32BigEndian(prefix[1..]);
+            if (length > _server.MessageBytesMax)
+            {
+                Fail(new Status(StatusCode.ResourceExhausted, $"grpc: received message larger than max ({length} vs. {_server.MessageBytesMax})"));
+                return false;
+            }
+
+            if (piece.Length < GrpcPayload.PrefixBytes + length)
+            {
+                break;
+            }
+
+            ReadOnlySequence<byte> payload = piece.Slice(GrpcPayload.PrefixBytes, length);
+            Message(prefix[0] == 0 ? payload : Decompress(prefix[0], payload));
+            piece = piece.Slice(GrpcPayload.PrefixBytes + length);
+        }
+
+        Keep(piece);
+        return true;
+    }
+
+    private void Keep(ReadOnlySequence<byte> rest)
+    {
+        if (rest.Length == 0)
+        {
+            _partial = null;
+            return;
+        }
+
+        ArrayBufferWriter<byte> next = new((int)rest.Length + 1024);
+        if (_partial is { } same && rest.Length == same.WrittenCount)
+        {
+            // Nothing was complete: it is all there already.
+            return;
+        }
+
+        foreach (ReadOnlyMemory<byte> segment in rest)
+        {
+            next.Write(segment.Span);
+        }
+
+        _partial = next;
+    }
+
+    private ReadOnlySequence<byte> Decompress(byte flag, ReadOnlySequence<byte> payload)
+    {
+        string encoding = _stream.Find("grpc-encoding"u8)?.ValueText ?? "identity";
+        if (flag != 1 || encoding != "gzip")
+        {
+            throw new RpcException(new Status(StatusCode.Unimplemented, $"grpc: Decompressor is not installed for grpc-encoding \"{encoding}\""));
+        }
+
+        using GZipStream gzip = new(new MemoryStream(payload.ToArray()), CompressionMode.Decompress);
+        byte[] into = new byte[_server.MessageBytesMax + 1];
+        int length = gzip.ReadAtLeast(into, into.Length, throwOnEndOfStream: false);
+        return length <= _server.MessageBytesMax
+            ? new ReadOnlySequence<byte>(into, 0, length)
+            : throw new RpcException(new Status(
+                StatusCode.ResourceExhausted, $"grpc: received message after decompression larger than max {_server.MessageBytesMax}"));
+    }
+}
+
+/// <summary>A call that cannot be served: answered at once, its body ignored.</summary>
+internal sealed class RefusedCall : IHttp2Request
+{
+    public RefusedCall(IHttp2Responder responder, Http2Stream stream, Status status) =>
+        responder.Respond(stream, default, default, GrpcHeaders.TrailersOnly(status, null), null);
+
+    public bool Data(ReadOnlySequence<byte> piece) => false;
+
+    public void End()
+    {
+    }
+
+    public void Abort()
+    {
+    }
+}
+
+internal static partial class GrpcLog
+{
+    [LoggerMessage(EventId = 1030, Level = LogLevel.Error, Message = "etcd: the call {Method} failed unexpectedly")]
+    public static partial void HandlerFailed(ILogger logger, string method, Exception cause);
+}

@@ -1,0 +1,185 @@
+using System.Buffers;
+using Grpc.Core;
+using Kapell.Etcd.Server.Http2;
+
+namespace Kapell.Etcd.Server.Grpc;
+
+/// <summary>One method of a service: makes the calls of it.</summary>
+internal abstract class GrpcMethod(string fullName)
+{
+    /// <summary><c>/etcdserverpb.KV/Put</c>.</summary>
+    public string FullName => fullName;
+
+    public abstract GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream);
+}
+
+/// <summary>One request, one response.</summary>
+internal sealed class UnaryMethod<TRequest, TResponse>(Method<TRequest, TResponse> method, UnaryServerMethod<TRequest, TResponse> handler)
+    : GrpcMethod(method.FullName)
+    where TRequest : class
+    where TResponse : class
+{
+    public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream) => new Call(this, server, responder, stream);
+
+    private sealed class Call(UnaryMethod<TRequest, TResponse> owner, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
+        : GrpcCall(owner, server, responder, stream)
+    {
+        private bool _begun;
+
+        protected override void Message(ReadOnlySequence<byte> payload)
+        {
+            if (_begun)
+            {
+                Fail(new Status(StatusCode.Internal, "a unary call carries one message"));
+                return;
+            }
+
+            _begun = true;
+            _ = RunAsync(GrpcPayload.Read(owner.Marshaller, payload));
+        }
+
+        protected override void Ended()
+        {
+            if (!_begun)
+            {
+                Fail(new Status(StatusCode.Internal, "the call carried no message"));
+            }
+        }
+
+        private async Task RunAsync(TRequest request)
+        {
+            try
+            {
+                TResponse response = await owner.Handler(request, this);
+                Finish(GrpcPayload.Write(owner.ResponseMarshaller, response));
+            }
+            catch (Exception e)
+            {
+                Fail(e);
+            }
+        }
+    }
+
+    private Marshaller<TRequest> Marshaller => method.RequestMarshaller;
+
+    private Marshaller<TResponse> ResponseMarshaller => method.ResponseMarshaller;
+
+    private UnaryServerMethod<TRequest, TResponse> Handler => handler;
+}
+
+/// <summary>Streams on either side or both; the handler sees them as Grpc.Core's readers and writers.</summary>
+internal sealed class StreamingMethod<TRequest, TResponse>(
+    Method<TRequest, TResponse> method,
+    Func<IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>, ServerCallContext, Task<TResponse?>> handler)
+    : GrpcMethod(method.FullName)
+    where TRequest : class
+    where TResponse : class
+{
+    public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream)
+    {
+        Call call = new(this, server, responder, stream);
+        call.Start();
+        return call;
+    }
+
+    private Method<TRequest, TResponse> Method => method;
+
+    private sealed class Call(StreamingMethod<TRequest, TResponse> owner, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
+        : GrpcCall(owner, server, responder, stream), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>
+    {
+        // More than a client has reason to send ahead of the answers.
+        private const int WaitingMax = 16384;
+
+        private readonly Queue<TRequest> _waiting = new();
+        private TaskCompletionSource<bool>? _reader;
+        private bool _ended;
+
+        public TRequest Current { get; private set; } = null!;
+
+        public void Start() => _ = Task.Run(() => RunAsync());
+
+        public async Task<bool> MoveNext(CancellationToken cancellationToken)
+        {
+            TaskCompletionSource<bool> come;
+            lock (_waiting)
+            {
+                if (_waiting.TryDequeue(out TRequest? next))
+                {
+                    Current = next;
+                    return true;
+                }
+
+                if (_ended)
+                {
+                    return false;
+                }
+
+                _reader = come = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            }
+
+            await come.Task.WaitAsync(cancellationToken);
+            CancellationToken.ThrowIfCancellationRequested();
+            return await MoveNext(cancellationToken);
+        }
+
+        public Task WriteAsync(TResponse message) => WriteAsync(message, CancellationToken.None);
+
+        public async Task WriteAsync(TResponse message, CancellationToken cancellationToken)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            CancellationToken.ThrowIfCancellationRequested();
+            if (!Send(GrpcPayload.Write(owner.Method.ResponseMarshaller, message)))
+            {
+                await Responder.RoomAsync().WaitAsync(CancellationToken);
+            }
+        }
+
+        protected override void Message(ReadOnlySequence<byte> payload)
+        {
+            TRequest request = GrpcPayload.Read(owner.Method.RequestMarshaller, payload);
+            lock (_waiting)
+            {
+                if (_waiting.Count < WaitingMax)
+                {
+                    _waiting.Enqueue(request);
+                    Wake();
+                    return;
+                }
+            }
+
+            Fail(new Status(StatusCode.ResourceExhausted, "too many messages wait on this stream"));
+        }
+
+        protected override void Ended()
+        {
+            lock (_waiting)
+            {
+                _ended = true;
+                Wake();
+            }
+        }
+
+        protected override void Aborted() => Ended();
+
+        private void Wake()
+        {
+            _reader?.TrySetResult(true);
+            _reader = null;
+        }
+
+        private async Task RunAsync()
+        {
+            try
+            {
+                TResponse? last = await owner.Run(this);
+                Finish(last is null ? null : GrpcPayload.Write(owner.Method.ResponseMarshaller, last));
+            }
+            catch (Exception e)
+            {
+                Fail(e);
+            }
+        }
+    }
+
+    private Task<TResponse?> Run(Call call) => handler(call, call, call);
+}

@@ -1,0 +1,91 @@
+using System.Collections.Frozen;
+using Grpc.Core;
+using Kapell.Etcd.Server.Http2;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+
+namespace Kapell.Etcd.Server.Grpc;
+
+/// <summary>
+/// gRPC over <see cref="Http2Connection"/>: the services' generated binders give their methods to <see cref="GrpcBinder"/>; calls that are
+/// no gRPC go to the plain HTTP application of the port. Source: the gRPC over HTTP/2 protocol (PROTOCOL-HTTP2.md).
+/// </summary>
+internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, RequestDelegate plain, IServiceProvider services, ILogger logger)
+{
+    private readonly FrozenDictionary<string, GrpcMethod> _methods = methods.Methods.ToFrozenDictionary(StringComparer.Ordinal);
+    private readonly FrozenSet<string> _services = methods.Methods.Keys.Select(static p => p.Split('/')[1]).ToFrozenSet(StringComparer.Ordinal);
+
+    /// <summary>Of one received message, decompressed.</summary>
+    public int MessageBytesMax => messageBytesMax;
+
+    public ILogger Logger => logger;
+
+    public IHttp2Request Begin(IHttp2Responder responder, Http2Stream stream)
+    {
+        if (stream.Find("content-type"u8) is not { } type || !type.Value.AsSpan().StartsWith("application/grpc"u8))
+        {
+            return new PlainCall(plain, services, responder, stream);
+        }
+
+        if (stream.Find(":path"u8) is not { } path)
+        {
+            return new RefusedCall(responder, stream, new Status(StatusCode.Internal, "malformed method name: \"\""));
+        }
+
+        // The client's table gives the same field for the same path each time.
+        path.Meaning ??= _methods.GetValueOrDefault(path.ValueText) ?? (object)this;
+        return path.Meaning is GrpcMethod method
+            ? method.Begin(this, responder, stream)
+            : new RefusedCall(responder, stream, Unknown(path.ValueText));
+    }
+
+    // As Go's server words it.
+    private Status Unknown(string path)
+    {
+        int slash = path.LastIndexOf('/');
+        if (path.Length == 0 || path[0] != '/' || slash < 1)
+        {
+            return new Status(StatusCode.Unimplemented, $"malformed method name: \"{path}\"");
+        }
+
+        string service = path[1..slash];
+        return new Status(
+            StatusCode.Unimplemented,
+            _services.Contains(service) ? $"unknown method {path[(slash + 1)..]} for service {service}" : $"unknown service {service}");
+    }
+}
+
+/// <summary>Collects methods from the generated <c>BindService</c>.</summary>
+internal sealed class GrpcBinder : ServiceBinderBase
+{
+    public Dictionary<string, GrpcMethod> Methods { get; } = new(StringComparer.Ordinal);
+
+    public override void AddMethod<TRequest, TResponse>(Method<TRequest, TResponse> method, UnaryServerMethod<TRequest, TResponse>? handler) =>
+        Methods[method.FullName] = new UnaryMethod<TRequest, TResponse>(method, handler!);
+
+    public override void AddMethod<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, ClientStreamingServerMethod<TRequest, TResponse>? handler) =>
+        Methods[method.FullName] = new StreamingMethod<TRequest, TResponse>(
+            method, async (reader, _, context) => await handler!(reader, context));
+
+    public override void AddMethod<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, ServerStreamingServerMethod<TRequest, TResponse>? handler) =>
+        Methods[method.FullName] = new StreamingMethod<TRequest, TResponse>(method, async (reader, writer, context) =>
+        {
+            if (!await reader.MoveNext(context.CancellationToken))
+            {
+                throw new RpcException(new Status(StatusCode.Internal, "the call carried no message"));
+            }
+
+            await handler!(reader.Current, writer, context);
+            return null;
+        });
+
+    public override void AddMethod<TRequest, TResponse>(
+        Method<TRequest, TResponse> method, DuplexStreamingServerMethod<TRequest, TResponse>? handler) =>
+        Methods[method.FullName] = new StreamingMethod<TRequest, TResponse>(method, async (reader, writer, context) =>
+        {
+            await handler!(reader, writer, context);
+            return null;
+        });
+}

@@ -1,0 +1,81 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using Kapell.Base;
+using Kapell.Etcd.Server.Grpc;
+using Kapell.Etcd.Server.Http2;
+using Microsoft.AspNetCore.Connections;
+
+namespace Kapell.Etcd.Server.Http;
+
+/// <summary>
+/// One port serves HTTP/2 and HTTP/1.1, with and without TLS: looks at the first bytes of a connection. HTTP/2 begins with "PRI ", which
+/// no request of HTTP/1.1 does, and is served here; the rest is Kestrel's.
+/// </summary>
+internal sealed class Http2Port(TimeProvider time)
+{
+    private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
+    private static ReadOnlySpan<byte> Preface => "PRI "u8;
+
+    /// <summary>Set before the port opens.</summary>
+    public GrpcServer Server { get; set; } = null!;
+
+    public async Task RunAsync(ConnectionDelegate next, ConnectionContext connection)
+    {
+        bool http2;
+        using (CancellationTokenSource late = new(FirstBytesTimeout, time))
+        {
+            try
+            {
+                http2 = await IsHttp2Async(connection.Transport.Input, late.Token);
+            }
+            catch (Exception e) when (e is OperationCanceledException or IOException)
+            {
+                // Nobody said anything: a port scan, or a connection kept for later and forgotten.
+                return;
+            }
+        }
+
+        if (!http2)
+        {
+            await next(connection);
+            return;
+        }
+
+        Http2Options options = new() { Begin = Server.Begin };
+        await new Http2Connection(connection, options, time).RunAsync();
+    }
+
+    private static async Task<bool> IsHttp2Async(PipeReader input, CancellationToken cancellation)
+    {
+        while (true)
+        {
+            ReadResult result = await input.ReadAsync(cancellation);
+            bool? decided = Decide(result.Buffer);
+            if (decided is null && result.IsCompleted)
+            {
+                decided = false;
+            }
+
+            // Nothing is consumed; only when more is needed does the next read wait for more.
+            input.AdvanceTo(result.Buffer.Start, decided is null ? result.Buffer.End : result.Buffer.Start);
+            if (decided is { } known)
+            {
+                return known;
+            }
+        }
+    }
+
+    private static bool? Decide(ReadOnlySequence<byte> buffer)
+    {
+        Span<byte> first = stackalloc byte[4];
+        int length = (int)Math.Min(buffer.Length, first.Length);
+        buffer.Slice(0, length).CopyTo(first);
+        Check.That(length <= Preface.Length);
+        if (!first[..length].SequenceEqual(Preface[..length]))
+        {
+            return false;
+        }
+
+        return length == Preface.Length ? true : null;
+    }
+}

@@ -1,0 +1,368 @@
+using System.Buffers;
+using System.Buffers.Binary;
+using System.IO.Pipelines;
+using Kapell.Base;
+
+namespace Kapell.Etcd.Server.Http2;
+
+/// <summary>
+/// What goes out on one connection: frames of all streams in one buffer, written by whoever has something, flushed by one at a time; what
+/// comes while a flush is under way goes with the next. Holds data back as the other side's windows demand (RFC 9113 §5.2).
+/// </summary>
+internal sealed class Http2Output : IThreadPoolWorkItem
+{
+    public const int WindowDefault = 65535;
+    private const int FrameBytesDefault = 16384;
+    private const int FrameBytesMax = 1 << 20;
+
+    // A connection that has so much unread does not read: whoever waits for room waits, whoever does not is cut off.
+    private const int BufferedBytesMax = 64 << 20;
+    private const int BufferedBytesFull = 1 << 20;
+    private const int KeptCapacity = 1 << 20;
+
+    private readonly PipeWriter _output;
+    private readonly Action<Http2Stream> _closed;
+    private readonly Action<Exception?> _ended;
+    private readonly Lock _lock = new(); // Guards the fields below, and the outgoing half of every stream.
+    private readonly Queue<Http2Stream> _blocked = new();
+    private readonly Queue<TaskCompletionSource> _roomWaiters = new();
+    private ArrayBufferWriter<byte> _filling = new(16 * 1024);
+    private ArrayBufferWriter<byte> _flushing = new(16 * 1024);
+    private long _window = WindowDefault;
+    private int _streamWindow = WindowDefault;
+    private int _frameBytes = FrameBytesDefault;
+    private bool _isFlushing;
+    private bool _isEnded;
+
+    /// <param name="closed">Told, under the lock, when a stream has sent its last frame.</param>
+    /// <param name="ended">Told when the connection takes nothing any more.</param>
+    public Http2Output(PipeWriter output, Action<Http2Stream> closed, Action<Exception?> ended) =>
+        (_output, _closed, _ended) = (output, closed, ended);
+
+    /// <summary>Of new streams; set by the other side.</summary>
+    public int StreamWindow => Volatile.Read(ref _streamWindow);
+
+    public void Frame(FrameType type, byte flags, int stream, ReadOnlySpan<byte> payload)
+    {
+        lock (_lock)
+        {
+            Put(type, flags, stream, payload);
+            Kick();
+        }
+    }
+
+    public void Reset(int stream, Http2ErrorCode code)
+    {
+        Span<byte> payload = stackalloc byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(payload, (uint)code);
+        Frame(FrameType.ResetStream, 0, stream, payload);
+    }
+
+    public void WindowUpdate(int stream, int bytes)
+    {
+        Span<byte> payload = stackalloc byte[4];
+        BinaryPrimitives.WriteInt32BigEndian(payload, bytes);
+        Frame(FrameType.WindowUpdate, 0, stream, payload);
+    }
+
+    /// <summary>
+    /// Headers (empty for none), data and trailers (empty for none) of a stream, in this order; trailers or <paramref name="ends"/> end it.
+    /// The data must not change until it has been sent; an <paramref name="owned"/> array goes back to the pool then.
+    /// </summary>
+    /// <returns>Whether there is room for more; if not, <see cref="RoomAsync"/> before the next message of a long stream.</returns>
+    public bool Send(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
+    {
+        lock (_lock)
+        {
+            if (_isEnded || stream.IsSendClosed)
+            {
+                Return(owned);
+                return true;
+            }
+
+            if (headers.Length > 0)
+            {
+                Put(FrameType.Headers, FrameHead.EndHeaders, stream.Id, headers);
+            }
+
+            stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends || trailers.Length > 0));
+            stream.OutgoingBytes += data.Length;
+            Pump(stream);
+            Kick();
+            return stream.OutgoingBytes + _filling.WrittenCount < BufferedBytesFull;
+        }
+    }
+
+    /// <summary>Ends when the buffers have been sent, or the connection is over.</summary>
+    public Task RoomAsync()
+    {
+        lock (_lock)
+        {
+            if (_isEnded || (_filling.WrittenCount < BufferedBytesFull && _blocked.Count == 0))
+            {
+                return Task.CompletedTask;
+            }
+
+            TaskCompletionSource room = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            _roomWaiters.Enqueue(room);
+            return room.Task;
+        }
+    }
+
+    /// <summary>No more of this stream: what it still had to send is dropped.</summary>
+    public void Close(Http2Stream stream)
+    {
+        lock (_lock)
+        {
+            Drop(stream);
+            Release();
+        }
+    }
+
+    /// <summary>The other side allows more on the connection (0) or a stream.</summary>
+    public void Allow(Http2Stream? stream, int bytes)
+    {
+        lock (_lock)
+        {
+            if (stream is null)
+            {
+                _window += bytes;
+                Demand(_window);
+            }
+            else
+            {
+                stream.SendWindow += bytes;
+                if (stream.SendWindow > int.MaxValue)
+                {
+                    Drop(stream);
+                    Put(FrameType.ResetStream, 0, stream.Id, [0, 0, 0, (byte)Http2ErrorCode.FlowControlError]);
+                }
+            }
+
+            PumpBlocked();
+            Kick();
+        }
+    }
+
+    public void Configure(int? streamWindow, int? frameBytes, IEnumerable<Http2Stream> streams)
+    {
+        lock (_lock)
+        {
+            if (streamWindow is { } window)
+            {
+                int difference = window - _streamWindow;
+                _streamWindow = window;
+                foreach (Http2Stream stream in streams)
+                {
+                    stream.SendWindow += difference;
+                    Demand(stream.SendWindow);
+                }
+            }
+
+            if (frameBytes is { } bytes)
+            {
+                _frameBytes = Math.Min(bytes, FrameBytesMax);
+            }
+
+            PumpBlocked();
+            Kick();
+        }
+    }
+
+    /// <summary>Nothing is sent any more.</summary>
+    public void End()
+    {
+        lock (_lock)
+        {
+            _isEnded = true;
+            Release();
+        }
+    }
+
+    /// <summary>The last words: sends what is there, then ends.</summary>
+    public async Task FinishAsync()
+    {
+        byte[] rest;
+        lock (_lock)
+        {
+            rest = _filling.WrittenSpan.ToArray();
+            _filling.ResetWrittenCount();
+            _isEnded = true;
+            Release();
+            if (_isFlushing)
+            {
+                return;
+            }
+        }
+
+        await _output.WriteAsync(rest);
+    }
+
+    // The flusher: one at a time, from the pool.
+    async void IThreadPoolWorkItem.Execute()
+    {
+        try
+        {
+            while (Swap() is { } batch)
+            {
+                FlushResult result = await _output.WriteAsync(batch.WrittenMemory);
+                if (result.IsCompleted || result.IsCanceled)
+                {
+                    End();
+                    _ended(null);
+                    return;
+                }
+            }
+        }
+        catch (Exception e)
+        {
+            End();
+            _ended(e);
+        }
+    }
+
+    private ArrayBufferWriter<byte>? Swap()
+    {
+        lock (_lock)
+        {
+            if (_filling.WrittenCount == 0 || _isEnded)
+            {
+                _isFlushing = false;
+                Release();
+                return null;
+            }
+
+            (_filling, _flushing) = (_flushing, _filling);
+            if (_filling.Capacity > KeptCapacity)
+            {
+                _filling = new ArrayBufferWriter<byte>(16 * 1024);
+            }
+            else
+            {
+                _filling.ResetWrittenCount();
+            }
+
+            PumpBlocked();
+            Release();
+            return _flushing;
+        }
+    }
+
+    private void Kick()
+    {
+        if (_filling.WrittenCount > BufferedBytesMax)
+        {
+            throw new Http2Exception(Http2ErrorCode.EnhanceYourCalm, "too much is unread");
+        }
+
+        if (!_isFlushing && !_isEnded && _filling.WrittenCount > 0)
+        {
+            _isFlushing = true;
+            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+        }
+    }
+
+    private void PumpBlocked()
+    {
+        for (int i = _blocked.Count; i > 0 && _window > 0; i--)
+        {
+            Http2Stream stream = _blocked.Dequeue();
+            stream.IsBlocked = false;
+            Pump(stream);
+        }
+    }
+
+    // Sends as much of a stream as the windows allow.
+    private void Pump(Http2Stream stream)
+    {
+        while (!stream.IsBlocked && stream.Outgoing.TryPeek(out Outgoing? next))
+        {
+            while (next.Remaining.Length > 0)
+            {
+                int piece = (int)Math.Min(Math.Min(next.Remaining.Length, _frameBytes), Math.Min(_window, stream.SendWindow));
+                if (piece <= 0 || _filling.WrittenCount > BufferedBytesFull)
+                {
+                    stream.IsBlocked = true;
+                    _blocked.Enqueue(stream);
+                    return;
+                }
+
+                Put(FrameType.Data, 0, stream.Id, next.Remaining.Span[..piece]);
+                next.Remaining = next.Remaining[piece..];
+                _window -= piece;
+                stream.SendWindow -= piece;
+                stream.OutgoingBytes -= piece;
+            }
+
+            if (next.Ends)
+            {
+                Put(
+                    next.Trailers.Length > 0 ? FrameType.Headers : FrameType.Data,
+                    next.Trailers.Length > 0 ? (byte)(FrameHead.EndHeaders | FrameHead.EndStream) : FrameHead.EndStream,
+                    stream.Id, next.Trailers.Span);
+                stream.IsSendClosed = true;
+                _closed(stream);
+            }
+
+            stream.Outgoing.Dequeue();
+            Return(next.Owned);
+        }
+    }
+
+    private void Put(FrameType type, byte flags, int stream, ReadOnlySpan<byte> payload)
+    {
+        Check.That(payload.Length <= Math.Max(_frameBytes, FrameBytesDefault));
+        Span<byte> into = _filling.GetSpan(FrameHead.Bytes + payload.Length);
+        new FrameHead(payload.Length, type, flags, stream).Write(into);
+        payload.CopyTo(into[FrameHead.Bytes..]);
+        _filling.Advance(FrameHead.Bytes + payload.Length);
+    }
+
+    private void Drop(Http2Stream stream)
+    {
+        stream.IsSendClosed = true;
+        stream.OutgoingBytes = 0;
+        while (stream.Outgoing.TryDequeue(out Outgoing? dropped))
+        {
+            Return(dropped.Owned);
+        }
+    }
+
+    private void Release()
+    {
+        while ((_isEnded || (_filling.WrittenCount < BufferedBytesFull && _blocked.Count == 0)) && _roomWaiters.TryDequeue(out TaskCompletionSource? room))
+        {
+            room.TrySetResult();
+        }
+    }
+
+    private static void Demand(long window)
+    {
+        if (window > int.MaxValue)
+        {
+            throw new Http2Exception(Http2ErrorCode.FlowControlError, "a window larger than 2^31-1");
+        }
+    }
+
+    private static void Return(byte[]? owned)
+    {
+        if (owned is not null)
+        {
+            ArrayPool<byte>.Shared.Return(owned);
+        }
+    }
+}
+
+/// <summary>A message that waits to be sent, and the trailers after it.</summary>
+internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
+{
+    public ReadOnlyMemory<byte> Remaining { get; set; } = data;
+
+    public ReadOnlyMemory<byte> Trailers => trailers;
+
+    /// <summary>The stream ends with this, with trailers or without.</summary>
+    public bool Ends => ends;
+
+    /// <summary>A rented array that goes back when all is sent.</summary>
+    public byte[]? Owned => owned;
+}
