@@ -3,7 +3,7 @@ using System.Text.Json.Nodes;
 namespace Kapell.Machinery.Patches;
 
 /// <summary>JSON as Go's %v prints it, which upstream's messages show: <c>map[name:web ports:[1 2]]</c>.</summary>
-internal static class GoText
+public static class GoText
 {
     public static string Of(JsonNode? node) => node switch
     {

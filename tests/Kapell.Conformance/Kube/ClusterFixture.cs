@@ -13,9 +13,9 @@ public abstract class ClusterFixture : IAsyncLifetime
     private readonly Certificates _certificates = new();
     private readonly string _directory = Directory.CreateTempSubdirectory("kapell-conformance-").FullName;
     private readonly List<ApiClient> _clients = [];
+    private readonly List<ServerProcess> _servers = [];
     private X509Certificate2? _authority;
     private ServerProcess? _store;
-    private ServerProcess? _server;
     private Uri? _uri;
     private int _storePort;
     private int _names;
@@ -89,24 +89,43 @@ public abstract class ClusterFixture : IAsyncLifetime
     private async Task StartAsync()
     {
         _storePort = ServerProcess.FreePort();
-        int port = ServerProcess.FreePort();
         _store = StartStore(Directory.CreateDirectory(Path.Combine(_directory, $"store-{_storePort}")).FullName, _storePort, ServerProcess.FreePort());
-        _server = ServerProcess.Start(ServerProcess.Kapell(), _directory,
-            "apiserver", $"--etcd-servers=http://127.0.0.1:{_storePort}", $"--secure-port={port}", "--bind-address=127.0.0.1",
-            "--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--authorization-mode=Node,RBAC",
-            "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
-            "--service-account-key-file=sa.pub", "--service-account-signing-key-file=sa.key", "--etcd-compaction-interval=0");
-        _uri = new Uri($"https://127.0.0.1:{port}");
+        _uri = StartServer();
         Admin = As("admin", "system:masters");
         Alice = As("alice", "staff");
         Anonymous = new ApiClient(_uri, null, _authority!);
         _clients.Add(Anonymous);
+        await UntilReady(Admin);
+    }
+
+    /// <summary>One more API server over the same store, started now; a client of a member of system:masters.</summary>
+    internal async Task<ApiClient> SecondServer()
+    {
+        ApiClient client = new(StartServer(), _certificates.Client("admin", "system:masters"), _authority!);
+        _clients.Add(client);
+        await UntilReady(client);
+        return client;
+    }
+
+    private Uri StartServer()
+    {
+        int port = ServerProcess.FreePort();
+        _servers.Add(ServerProcess.Start(ServerProcess.Kapell(), _directory,
+            "apiserver", $"--etcd-servers=http://127.0.0.1:{_storePort}", $"--secure-port={port}", "--bind-address=127.0.0.1",
+            "--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--authorization-mode=Node,RBAC",
+            "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
+            "--service-account-key-file=sa.pub", "--service-account-signing-key-file=sa.key", "--etcd-compaction-interval=0"));
+        return new Uri($"https://127.0.0.1:{port}");
+    }
+
+    private async Task UntilReady(ApiClient client)
+    {
         using CancellationTokenSource late = new(StartPatience);
-        while (!await IsReady())
+        while (!await IsReady(client))
         {
-            if (_store.HasExited || _server.HasExited || late.IsCancellationRequested)
+            if (_store!.HasExited || _servers.Any(s => s.HasExited) || late.IsCancellationRequested)
             {
-                throw new InvalidOperationException($"not ready.\nstore: {_store.Said}\napiserver: {_server.Said}");
+                throw new InvalidOperationException($"not ready.\nstore: {_store.Said}\napiserver: {string.Join('\n', _servers.Select(s => s.Said))}");
             }
 
             using PeriodicTimer pause = new(TimeSpan.FromMilliseconds(50));
@@ -114,11 +133,11 @@ public abstract class ClusterFixture : IAsyncLifetime
         }
     }
 
-    private async Task<bool> IsReady()
+    private static async Task<bool> IsReady(ApiClient client)
     {
         try
         {
-            return (await Admin.Get("/readyz")).Code == 200;
+            return (await client.Get("/readyz")).Code == 200;
         }
         catch (HttpRequestException)
         {
@@ -130,15 +149,14 @@ public abstract class ClusterFixture : IAsyncLifetime
     {
         _clients.ForEach(c => c.Dispose());
         _clients.Clear();
-        foreach (ServerProcess? process in (ServerProcess?[])[_server, _store])
+        foreach (ServerProcess server in _servers)
         {
-            if (process is not null)
-            {
-                await process.DisposeAsync();
-            }
+            await server.DisposeAsync();
         }
 
-        (_server, _store) = (null, null);
+        _servers.Clear();
+        await (_store?.DisposeAsync() ?? ValueTask.CompletedTask);
+        _store = null;
     }
 
     private void WriteFiles()

@@ -72,7 +72,7 @@ public abstract class DeletionTests(ClusterFixture cluster)
             "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
         (await _api.Delete(maps + "/a", """{"propagationPolicy":"Orphan","orphanDependents":true}""")).Fails(422, "Invalid",
             "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Orphan\": orphanDependents and deletionPropagation cannot be both set");
-        (await _api.Delete(maps + "/a", """{"kind":"Pod","apiVersion":"v1"}""")).Is(400);
+        (await _api.Delete(maps + "/a", """{"kind":"Pod","apiVersion":"v1"}""")).Fails(400, "BadRequest", "decoded object cannot be converted to DeleteOptions");
     }
 
     [Fact]

@@ -32,6 +32,7 @@ internal static class JobResource
         Validate = JobValidation.Job,
         ValidateUpdate = JobValidation.JobUpdate,
         Subresources = [Strategies.Status("batch/v1 Job")],
+        UnknownField = static field => $"field label \"{field}\" not supported for batchv1.Job",
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {
             ["status.successful"] = static o => o.Get("status").Long("succeeded").ToString(),
