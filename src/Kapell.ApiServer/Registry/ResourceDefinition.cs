@@ -81,6 +81,9 @@ public sealed record ResourceDefinition
 
     public Func<JsonObject, List<FieldError>>? Validate { get; init; }
 
+    /// <summary>What only a new object is asked for; runs after <see cref="Validate"/>.</summary>
+    public Func<JsonObject, List<FieldError>>? ValidateCreate { get; init; }
+
     /// <summary>(new, old): immutability and transition rules; runs after <see cref="Validate"/>.</summary>
     public Func<JsonObject, JsonObject, List<FieldError>>? ValidateUpdate { get; init; }
 

@@ -10,6 +10,8 @@ namespace Kapell.ApiServer.Verbs;
 /// <summary>Bodies to objects of an expected kind, as strict as the request wants.</summary>
 internal sealed class Decoder(SchemaSet schemas)
 {
+    private const string UnknownField = "unknown field \"";
+
     /// <summary>The schema of a kind or type name; null when the program has none (then anything goes through).</summary>
     public TypeSchema? SchemaOf(string name) => schemas.Find(name);
 
@@ -37,6 +39,30 @@ internal sealed class Decoder(SchemaSet schemas)
         }
 
         return obj;
+    }
+
+    /// <summary>Decodes an apply's configuration: who applies must know the fields, so that an unknown one fails whatever is asked for.</summary>
+    /// <exception cref="StatusException">400; 500 for unknown fields, as upstream.</exception>
+    public JsonObject Applied(byte[] json, GroupVersionKind expected, TypeSchema schema, VerbRequest request)
+    {
+        CheckKind(json, expected);
+        ObjectDecoder.Decode(json, schema, out JsonObject obj, out List<string> strict);
+        string[] unknown =
+        [
+            .. strict.Where(static s => s.StartsWith(UnknownField, StringComparison.Ordinal))
+                .Select(static s => $".{s[UnknownField.Length..].TrimEnd('"')}: field not declared in schema"),
+        ];
+        if (unknown.Length == 0)
+        {
+            return Object(json, expected, schema, request);
+        }
+
+        string all = unknown.Length == 1 ? unknown[0] : "errors:\n" + string.Join('\n', unknown.Select(static u => "  " + u));
+        throw new StatusException(new Status
+        {
+            Code = 500, Reason = "",
+            Message = $"failed to create typed patch object ({request.Namespace}/{request.Name}; {expected.ApiVersion}, Kind={expected.Kind}): {all}",
+        });
     }
 
     /// <summary>Checks what a patch has made of an object.</summary>

@@ -174,6 +174,7 @@ internal sealed class GenericRegistry(
             PrepareForUpdate(request, next, old);
             ValidateView(request, next);
             List<FieldError> errors = ObjectMetaValidation.ValidateUpdate(ObjectMeta.Of(next), oldMetadata, MetadataPath);
+            KubeFinalizers(errors, ObjectMeta.Of(next));
             if (request.Subresource is { } sub)
             {
                 errors.AddRange(sub.ValidateUpdate?.Invoke(next, old) ?? []);
@@ -205,6 +206,20 @@ internal sealed class GenericRegistry(
         {
             await AdmissionChain.UndoAsync(admitted);
             throw;
+        }
+    }
+
+    /// <summary>Built-in kinds take finalizers with a domain, or those the system itself knows (core validation: validateKubeFinalizerName).</summary>
+    private static void KubeFinalizers(List<FieldError> errors, JsonObject metadata)
+    {
+        int i = 0;
+        foreach (string finalizer in ObjectMeta.Finalizers(metadata))
+        {
+            FieldPath path = MetadataPath.Child("finalizers").Index(i++);
+            if (!finalizer.Contains('/') && finalizer is not ("kubernetes" or ObjectMeta.OrphanFinalizer or ObjectMeta.ForegroundFinalizer))
+            {
+                errors.Add(FieldError.Invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
+            }
         }
     }
 
@@ -277,7 +292,9 @@ internal sealed class GenericRegistry(
         ResourceDefinition definition = request.Definition;
         List<FieldError> errors =
             ObjectMetaValidation.Validate(ObjectMeta.Of(obj), definition.Namespaced, ObjectMeta.NameCheckOf(definition), MetadataPath);
+        KubeFinalizers(errors, ObjectMeta.Of(obj));
         errors.AddRange(definition.Validate?.Invoke(obj) ?? []);
+        errors.AddRange(definition.ValidateCreate?.Invoke(obj) ?? []);
         if (errors.Count > 0)
         {
             throw new StatusException(Status.Invalid(definition.GroupVersionKind.GroupKind, name, errors));

@@ -32,7 +32,7 @@ internal sealed class PatchEngine(Decoder decoder)
             throw new StatusException(Status.UnsupportedMediaType($"apply is not possible for {kind}: the server has no schema for it"));
         }
 
-        return new Patch(type, body, force, decoder.Object(json, kind, schema, request));
+        return new Patch(type, body, force, decoder.Applied(json, kind, schema, request));
     }
 
     public JsonObject Produce(VerbRequest request, Patch patch, JsonObject? current)

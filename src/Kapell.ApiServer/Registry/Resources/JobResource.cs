@@ -31,7 +31,7 @@ internal static class JobResource
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = JobValidation.Job,
         ValidateUpdate = JobValidation.JobUpdate,
-        Subresources = [Strategies.Status("batch/v1 Job")],
+        Subresources = [Strategies.Status("batch/v1 Job", validate: StatusValidation.Job)],
         UnknownField = static field => $"field label \"{field}\" not supported for batchv1.Job",
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {
