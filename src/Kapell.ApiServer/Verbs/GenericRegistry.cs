@@ -30,6 +30,7 @@ internal sealed class GenericRegistry(
         obj["kind"] = definition.Kind;
         ObjectMeta.WipeSystemFields(metadata);
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
+        OneOwnerOnce(request, metadata);
         if (metadata.Text("resourceVersion").Length > 0)
         {
             throw new StatusException(new Status { Code = 500, Reason = "", Message = "resourceVersion should not be set on objects to be created" });
@@ -156,6 +157,7 @@ internal sealed class GenericRegistry(
         next["apiVersion"] = definition.GroupVersionKind.ApiVersion;
         next["kind"] = definition.Kind;
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
+        OneOwnerOnce(request, metadata);
         CheckVersion(request, metadata, current.Revision);
         ObjectMeta.CarryOver(metadata, oldMetadata);
         if (metadata.Text("uid") != oldMetadata.Text("uid"))
@@ -206,6 +208,37 @@ internal sealed class GenericRegistry(
         {
             await AdmissionChain.UndoAsync(admitted);
             throw;
+        }
+    }
+
+    /// <summary>Drops owner references that say the same twice, with a warning (endpoints/handlers: dedupOwnerReferencesAndAddWarning).</summary>
+    private static void OneOwnerOnce(VerbRequest request, JsonObject metadata)
+    {
+        if (metadata["ownerReferences"] is not JsonArray { Count: > 1 } owners)
+        {
+            return;
+        }
+
+        List<JsonNode?> kept = [];
+        List<string> dropped = [];
+        foreach (JsonNode? owner in owners)
+        {
+            if (kept.Any(k => JsonNode.DeepEquals(k, owner)))
+            {
+                dropped.Add((owner as JsonObject).Text("uid"));
+            }
+            else
+            {
+                kept.Add(owner);
+            }
+        }
+
+        if (dropped.Count > 0)
+        {
+            metadata["ownerReferences"] = new JsonArray([.. kept.Select(k => k?.DeepClone())]);
+            string warning = ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such "
+                + "requests as early as 1.24; please fix your requests; duplicate UID(s) observed: " + string.Join(", ", dropped);
+            request.Warnings.AddRange(request.Warnings.Contains(warning) ? [] : [warning]);
         }
     }
 

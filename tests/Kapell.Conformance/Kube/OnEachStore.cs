@@ -59,3 +59,11 @@ public sealed class DiscoveryOnKapell(KapellStore store) : DiscoveryTests(store)
 /// <inheritdoc/>
 [Collection("kube on etcd")]
 public sealed class DiscoveryOnEtcd(UpstreamStore store) : DiscoveryTests(store);
+
+/// <inheritdoc/>
+[Collection("kube on kapell")]
+public sealed class KindsOnKapell(KapellStore store) : KindsTests(store);
+
+/// <inheritdoc/>
+[Collection("kube on etcd")]
+public sealed class KindsOnEtcd(UpstreamStore store) : KindsTests(store);
