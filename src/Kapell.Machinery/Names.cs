@@ -60,7 +60,7 @@ public static class Names
         {
             ReadOnlySpan<char> rest = part.AsSpan(part.StartsWith('_') ? 1 : 0);
             return rest.Length > 0 && IsLowerAlphanumeric(rest[0]) && IsLowerAlphanumeric(rest[^1])
-                && rest.IndexOfAnyExcept("abcdefghijklmnopqrstuvwxyz0123456789-_") < 0;
+                && part.All(static c => IsLowerAlphanumeric(c) || c is '-' or '_');
         });
         if (!good)
         {

@@ -67,8 +67,9 @@ internal sealed class Decoder(SchemaSet schemas)
 
     /// <summary>Checks what a patch has made of an object.</summary>
     /// <param name="shown">What upstream calls the invalid value: the patched document, or a strategic patch itself.</param>
+    /// <param name="ofPatch">What strict decoding said of the patch itself.</param>
     /// <exception cref="StatusException">422 about the field <c>patch</c>, as upstream.</exception>
-    public JsonObject Patched(JsonObject raw, TypeSchema? schema, VerbRequest request, string shown)
+    public JsonObject Patched(JsonObject raw, TypeSchema? schema, VerbRequest request, Func<string> shown, IReadOnlyList<string> ofPatch)
     {
         if (schema is null)
         {
@@ -85,12 +86,13 @@ internal sealed class Decoder(SchemaSet schemas)
         {
             // The fault itself, without the sentence about the body's kind.
             int at = e.Message.IndexOf(": json: ", StringComparison.Ordinal);
-            throw InvalidPatch(shown, at < 0 ? e.Message : e.Message[(at + 2)..]);
+            throw InvalidPatch(shown(), at < 0 ? e.Message : e.Message[(at + 2)..]);
         }
 
+        strict.InsertRange(0, ofPatch);
         if (strict.Count > 0 && request.Validation == FieldValidation.Strict)
         {
-            throw InvalidPatch(shown, ObjectDecoder.StrictText(strict));
+            throw InvalidPatch(shown(), ObjectDecoder.StrictText(strict));
         }
 
         if (request.Validation == FieldValidation.Warn)

@@ -11,7 +11,8 @@ namespace Kapell.ApiServer.Verbs;
 
 /// <summary>One patch, read once however often it is applied.</summary>
 /// <param name="Config">For apply: the configuration, decoded.</param>
-internal sealed record Patch(PatchType Type, byte[] Body, bool Force, JsonObject? Config);
+/// <param name="Strict">What strict decoding says of the patch itself.</param>
+internal sealed record Patch(PatchType Type, byte[] Body, bool Force, JsonObject? Config, IReadOnlyList<string> Strict);
 
 /// <summary>Patches to objects: current state, patch, decoding, defaults (upstream: endpoints/handlers/patch.go).</summary>
 internal sealed class PatchEngine(Decoder decoder)
@@ -21,7 +22,8 @@ internal sealed class PatchEngine(Decoder decoder)
         if (type != PatchType.Apply)
         {
             Check(type, body);
-            return new Patch(type, body, force, null);
+            string prefix = type == PatchType.Json ? "json patch " : "";
+            return new Patch(type, body, force, null, [.. DuplicateFields.In(body).Select(d => prefix + d)]);
         }
 
         request.FieldsAreTracked = true;
@@ -32,7 +34,7 @@ internal sealed class PatchEngine(Decoder decoder)
             throw new StatusException(Status.UnsupportedMediaType($"apply is not possible for {kind}: the server has no schema for it"));
         }
 
-        return new Patch(type, body, force, decoder.Applied(json, kind, schema, request));
+        return new Patch(type, body, force, decoder.Applied(json, kind, schema, request), []);
     }
 
     public JsonObject Produce(VerbRequest request, Patch patch, JsonObject? current)
@@ -53,13 +55,13 @@ internal sealed class PatchEngine(Decoder decoder)
         {
             TypeSchema? viewSchema = decoder.SchemaOf(sub.Kind);
             JsonObject applied = Apply(patch, view(current), viewSchema);
-            merge(current, decoder.Patched(applied, viewSchema, request, Shown(patch, applied)));
+            merge(current, decoder.Patched(applied, viewSchema, request, () => Shown(patch, applied), patch.Strict));
             return current;
         }
 
         TypeSchema? schema = decoder.SchemaOf(definition.SchemaName);
         JsonObject document = Apply(patch, current, schema);
-        JsonObject patched = decoder.Patched(document, schema, request, Shown(patch, document));
+        JsonObject patched = decoder.Patched(document, schema, request, () => Shown(patch, document), patch.Strict);
         definition.Default?.Invoke(patched);
         return patched;
     }
@@ -136,7 +138,7 @@ internal sealed class PatchEngine(Decoder decoder)
     }
 
     private static string Shown(Patch patch, JsonObject document) => patch.Type == PatchType.Strategic
-        ? GoText.Of(JsonNode.Parse(patch.Body))
+        ? GoText.OfJson(patch.Body)
         : System.Text.Encoding.UTF8.GetString(JsonBytes.Of(document));
 
     private (GroupVersionKind Kind, TypeSchema? Schema) Target(VerbRequest request) => request.Subresource is { View: not null } sub

@@ -53,12 +53,59 @@ public abstract class KindsTests(ClusterFixture cluster)
         { "apis/storage.k8s.io/v1/volumeattachments", """{"spec":{"attacher":"a.io","nodeName":"n","source":{"persistentVolumeName":"v"}}}""",
             "Name,Attacher,PV,Node,Attached,Age" },
         { "apis/discovery.k8s.io/v1/namespaces/NS/endpointslices", """{"addressType":"IPv4","endpoints":[]}""", "Name,AddressType,Ports,Endpoints,Age" },
+        { "apis/events.k8s.io/v1/namespaces/NS/events", """
+            {"eventTime":"2026-01-02T03:04:05.000001Z","type":"Normal","reason":"Seen","action":"Look","reportingController":"a.io/b","reportingInstance":"i",
+             "note":"n","regarding":{"kind":"Pod","name":"p","namespace":"default"}}
+            """, "Last Seen,Type,Reason,Object,Message" },
         { "apis/coordination.k8s.io/v1/namespaces/NS/leases", """{"spec":{"holderIdentity":"me"}}""", "Name,Holder,Age" },
         { "apis/scheduling.k8s.io/v1/priorityclasses", """{"value":5}""", "Name,Value,Global-Default,Age" },
         { "apis/node.k8s.io/v1/runtimeclasses", """{"handler":"runc"}""", "Name,Handler,Age" },
         { "apis/rbac.authorization.k8s.io/v1/namespaces/NS/roles", """{"rules":[]}""", "Name,Created At" },
         { "apis/rbac.authorization.k8s.io/v1/clusterroles", """{"rules":[]}""", "Name,Created At" },
     };
+
+    [Fact]
+    public async Task Events_of_the_newer_group_are_strict_and_seen_through_both()
+    {
+        string ns = await cluster.NewNamespace();
+        string events = $"/apis/events.k8s.io/v1/namespaces/{ns}/events";
+        (await _api.Post(events, """{"metadata":{"name":"e"},"reason":"r","type":"Odd","deprecatedCount":3,"regarding":{"namespace":"NS"}}"""
+            .Replace("NS", ns, StringComparison.Ordinal))).Is(422).Because(
+            "FieldValueRequired|eventTime|Required value", "FieldValueInvalid|type|Invalid value: \"\": has invalid value: Odd",
+            "FieldValueInvalid|count|Invalid value: \"\": needs to be unset");
+        (await _api.Post($"/api/v1/namespaces/{ns}/events", $$$"""
+            {"metadata":{"name":"old"},"involvedObject":{"namespace":"{{{ns}}}","name":"p"},"reason":"r","message":"m","count":3}
+            """)).Is(201);
+        Answer seen = (await _api.Get(events + "/old")).Is(200);
+        Assert.Equal(("m", "3", "p", "events.k8s.io/v1"),
+            (seen["note"], seen["deprecatedCount"], seen["regarding.name"], seen["apiVersion"]));
+        (await _api.Patch(events + "/old", ApiClient.MergePatch, """{"reason":"other"}""")).Fails(422, "Invalid",
+            "Event.events.k8s.io \"old\" is invalid: reason: Invalid value: \"other\": field is immutable");
+    }
+
+    [Fact]
+    public async Task What_may_not_change_is_refused()
+    {
+        string ns = await cluster.NewNamespace();
+        string deployments = $"/apis/apps/v1/namespaces/{ns}/deployments";
+        (await _api.Post(deployments, Workloads.Deployment("web", "nginx"))).Is(201);
+        Answer refused = (await _api.Patch(deployments + "/web", ApiClient.MergePatch,
+            """{"spec":{"selector":{"matchLabels":{"app":"x"}},"template":{"metadata":{"labels":{"app":"x"}}}}}""")).Is(422);
+        refused.About("Deployment", "apps", "web").Because(
+            "FieldValueInvalid|spec.selector|Invalid value: {\"matchLabels\":{\"app\":\"x\"}}: field is immutable");
+        (await _api.Post($"/api/v1/namespaces/{ns}/secrets", """{"metadata":{"name":"s"},"immutable":true,"stringData":{"a":"b"}}""")).Is(201);
+        (await _api.Patch($"/api/v1/namespaces/{ns}/secrets/s", ApiClient.MergePatch, """{"stringData":{"a":"c"}}""")).Fails(422, "Invalid",
+            "Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set");
+        (await _api.Post($"/api/v1/namespaces/{ns}/persistentvolumeclaims",
+            """{"metadata":{"name":"c"},"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}""")).Is(201);
+        Answer claim = (await _api.Patch($"/api/v1/namespaces/{ns}/persistentvolumeclaims/c", ApiClient.MergePatch, """{"spec":{"accessModes":["ReadWriteMany"]}}""")).Is(422);
+        Assert.StartsWith("PersistentVolumeClaim \"c\" is invalid: spec: Forbidden: spec is immutable after creation except resources.requests and "
+            + "volumeAttributesClassName for bound claims", claim["message"], StringComparison.Ordinal);
+        Answer service = (await _api.Post($"/api/v1/namespaces/{ns}/services", """{"metadata":{"name":"s"},"spec":{"ports":[{"port":80}]}}""")).Is(201);
+        Assert.StartsWith("10.96.", service["spec.clusterIP"], StringComparison.Ordinal);
+        (await _api.Patch($"/api/v1/namespaces/{ns}/services/s", ApiClient.MergePatch, """{"spec":{"clusterIP":"10.96.200.200","clusterIPs":["10.96.200.200"]}}""")).Is(422)
+            .Because("FieldValueInvalid|spec.clusterIPs[0]|Invalid value: \"10.96.200.200\": may not change once set");
+    }
 
     [Theory]
     [MemberData(nameof(Kinds))]

@@ -28,6 +28,21 @@ public abstract class PatchTests(ClusterFixture cluster)
     }
 
     [Fact]
+    public async Task A_patch_that_says_a_field_twice_is_warned_of()
+    {
+        string maps = $"/api/v1/namespaces/{await cluster.NewNamespace()}/configmaps";
+        (await _api.Post(maps, """{"metadata":{"name":"a"}}""")).Is(201);
+        Answer warned = (await _api.Patch(maps + "/a", ApiClient.MergePatch, """{"data":{"k":"1","k":"2"}}""")).Is(200);
+        Assert.Equal(["299 - \"duplicate field \\\"data.k\\\"\""], warned.Warnings);
+        Assert.Equal("2", warned["data.k"]);
+        Answer refused = (await _api.Patch(maps + "/a?fieldValidation=Strict", ApiClient.StrategicPatch, """{"data":{"k":"1","k":"2"},"extra":1}""")).Is(422);
+        Assert.Equal(" \"\" is invalid: patch: Invalid value: \"map[data:map[k:2] extra:1]\": strict decoding error: duplicate field \"data.k\", "
+            + "unknown field \"extra\"", refused["message"]);
+        Answer operations = (await _api.Patch(maps + "/a", ApiClient.JsonPatch, """[{"op":"test","op":"add","path":"/data/j","value":"1"}]""")).Is(200);
+        Assert.Equal(["299 - \"json patch duplicate field \\\"[0].op\\\"\""], operations.Warnings);
+    }
+
+    [Fact]
     public async Task Json_patches_are_lists_of_operations()
     {
         string maps = $"/api/v1/namespaces/{await cluster.NewNamespace()}/configmaps";
