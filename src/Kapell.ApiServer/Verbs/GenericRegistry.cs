@@ -30,7 +30,7 @@ internal sealed class GenericRegistry(
         obj["kind"] = definition.Kind;
         ObjectMeta.WipeSystemFields(metadata);
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
-        OneOwnerOnce(request, metadata);
+        request.Warn(ObjectMeta.DropOwnersSaidTwice(metadata));
         if (metadata.Text("resourceVersion").Length > 0)
         {
             throw new StatusException(new Status { Code = 500, Reason = "", Message = "resourceVersion should not be set on objects to be created" });
@@ -157,7 +157,7 @@ internal sealed class GenericRegistry(
         next["apiVersion"] = definition.GroupVersionKind.ApiVersion;
         next["kind"] = definition.Kind;
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
-        OneOwnerOnce(request, metadata);
+        request.Warn(ObjectMeta.DropOwnersSaidTwice(metadata));
         CheckVersion(request, metadata, current.Revision);
         ObjectMeta.CarryOver(metadata, oldMetadata);
         if (metadata.Text("uid") != oldMetadata.Text("uid"))
@@ -176,7 +176,7 @@ internal sealed class GenericRegistry(
             PrepareForUpdate(request, next, old);
             ValidateView(request, next);
             List<FieldError> errors = ObjectMetaValidation.ValidateUpdate(ObjectMeta.Of(next), oldMetadata, MetadataPath);
-            KubeFinalizers(errors, ObjectMeta.Of(next));
+            ObjectMeta.KubeFinalizers(errors, ObjectMeta.Of(next));
             if (request.Subresource is { } sub)
             {
                 errors.AddRange(sub.ValidateUpdate?.Invoke(next, old) ?? []);
@@ -208,51 +208,6 @@ internal sealed class GenericRegistry(
         {
             await AdmissionChain.UndoAsync(admitted);
             throw;
-        }
-    }
-
-    /// <summary>Drops owner references that say the same twice, with a warning (endpoints/handlers: dedupOwnerReferencesAndAddWarning).</summary>
-    private static void OneOwnerOnce(VerbRequest request, JsonObject metadata)
-    {
-        if (metadata["ownerReferences"] is not JsonArray { Count: > 1 } owners)
-        {
-            return;
-        }
-
-        List<JsonNode?> kept = [];
-        List<string> dropped = [];
-        foreach (JsonNode? owner in owners)
-        {
-            if (kept.Any(k => JsonNode.DeepEquals(k, owner)))
-            {
-                dropped.Add((owner as JsonObject).Text("uid"));
-            }
-            else
-            {
-                kept.Add(owner);
-            }
-        }
-
-        if (dropped.Count > 0)
-        {
-            metadata["ownerReferences"] = new JsonArray([.. kept.Select(k => k?.DeepClone())]);
-            string warning = ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such "
-                + "requests as early as 1.24; please fix your requests; duplicate UID(s) observed: " + string.Join(", ", dropped);
-            request.Warnings.AddRange(request.Warnings.Contains(warning) ? [] : [warning]);
-        }
-    }
-
-    /// <summary>Built-in kinds take finalizers with a domain, or those the system itself knows (core validation: validateKubeFinalizerName).</summary>
-    private static void KubeFinalizers(List<FieldError> errors, JsonObject metadata)
-    {
-        int i = 0;
-        foreach (string finalizer in ObjectMeta.Finalizers(metadata))
-        {
-            FieldPath path = MetadataPath.Child("finalizers").Index(i++);
-            if (!finalizer.Contains('/') && finalizer is not ("kubernetes" or ObjectMeta.OrphanFinalizer or ObjectMeta.ForegroundFinalizer))
-            {
-                errors.Add(FieldError.Invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
-            }
         }
     }
 
@@ -325,7 +280,7 @@ internal sealed class GenericRegistry(
         ResourceDefinition definition = request.Definition;
         List<FieldError> errors =
             ObjectMetaValidation.Validate(ObjectMeta.Of(obj), definition.Namespaced, ObjectMeta.NameCheckOf(definition), MetadataPath);
-        KubeFinalizers(errors, ObjectMeta.Of(obj));
+        ObjectMeta.KubeFinalizers(errors, ObjectMeta.Of(obj));
         errors.AddRange(definition.Validate?.Invoke(obj) ?? []);
         errors.AddRange(definition.ValidateCreate?.Invoke(obj) ?? []);
         if (errors.Count > 0)
