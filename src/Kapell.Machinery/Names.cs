@@ -14,6 +14,7 @@ public static class Names
 
     private const string LabelFmt = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
     private const string SubdomainFmt = LabelFmt + "(\\." + LabelFmt + ")*";
+    private const string UnderscoreFmt = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
     private const string Dns1035Fmt = "[a-z]([-a-z0-9]*[a-z0-9])?";
     private const string LabelKeyFmt = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
     private const string LabelKeyWords =
@@ -50,6 +51,28 @@ public static class Names
 
         return errors;
     }
+
+    /// <summary>As <see cref="IsDns1123Subdomain"/>, with underscores: the search paths of resolvers.</summary>
+    public static IReadOnlyList<string> IsDns1123SubdomainWithUnderscore(string value)
+    {
+        List<string> errors = TooLong(value, Dns1123SubdomainMax, "characters");
+        bool good = value.Split('.').All(static part =>
+        {
+            ReadOnlySpan<char> rest = part.AsSpan(part.StartsWith('_') ? 1 : 0);
+            return rest.Length > 0 && IsLowerAlphanumeric(rest[0]) && IsLowerAlphanumeric(rest[^1])
+                && part.All(static c => IsLowerAlphanumeric(c) || c is '-' or '_');
+        });
+        if (!good)
+        {
+            errors.Add(RegexError(
+                "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character",
+                UnderscoreFmt + "(\\." + UnderscoreFmt + ")*", "example.com"));
+        }
+
+        return errors;
+    }
+
+    private static bool IsLowerAlphanumeric(char c) => c is (>= 'a' and <= 'z') or (>= '0' and <= '9');
 
     public static IReadOnlyList<string> IsWildcardDns1123Subdomain(string value)
     {

@@ -50,11 +50,16 @@ internal sealed class TokenAuthenticator(BearerTokens tokens) : IAuthenticator
     }
 }
 
-/// <summary>Without credentials only health and version are answered; everything else is 401. Must stand last.</summary>
-internal sealed class NoCredentialsAuthenticator(bool anonymous) : IAuthenticator
+/// <summary>
+/// Requests without credentials are those of system:anonymous, whom authorization judges, when it judges at all: with AlwaysAllow
+/// only health and version are answered (upstream: AnonymousAuth is not allowed with the AlwaysAllow authorizer). Must stand last.
+/// </summary>
+/// <param name="anonymous">The flag.</param>
+/// <param name="everythingAllowed">Authorization refuses nobody.</param>
+internal sealed class NoCredentialsAuthenticator(bool anonymous, bool everythingAllowed) : IAuthenticator
 {
     public ValueTask<AuthenticationResult> AuthenticateAsync(HttpContext context, CancellationToken cancel) =>
-        ValueTask.FromResult(anonymous && IsPublic(context.Request.Path.Value ?? "")
+        ValueTask.FromResult(anonymous && (!everythingAllowed || IsPublic(context.Request.Path.Value ?? ""))
             ? AuthenticationResult.NotMine
             : AuthenticationResult.Fail("no credentials"));
 

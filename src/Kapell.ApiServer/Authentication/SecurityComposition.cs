@@ -30,7 +30,8 @@ public static class SecurityComposition
             context.Options.TokenAuthFile.Length > 0 ? new StaticTokens(File.ReadLines(context.Options.TokenAuthFile)) : null,
             context.Time);
         parts.Authenticators.Add(new ImpersonatingAuthenticator([certificates, new TokenAuthenticator(bearer)], access));
-        parts.Authenticators.Add(new NoCredentialsAuthenticator(context.Options.AnonymousAuth));
+        parts.Authenticators.Add(new NoCredentialsAuthenticator(
+            context.Options.AnonymousAuth, context.Options.AuthorizationModes.Contains("AlwaysAllow")));
         parts.Authorizers.Add(new RulesAuthorizer(access));
         AddReviews(parts, context, index, access, bearer);
         AddAdmission(parts, context, mirrors, objects, index, access, random);

@@ -18,6 +18,17 @@ internal sealed class ApiPipeline(
     private readonly Dictionary<(GroupResource, string), ISubresourceEndpoint> _endpoints =
         parts.Subresources.ToDictionary(e => (e.Resource, e.Subresource));
 
+    // What upstream's router says where it knows the group but no such route (server/handler.go serviceErrorHandler).
+    private static readonly Status NoSuchResource = new()
+    {
+        Code = 404, Reason = "NotFound", Message = "the server could not find the requested resource",
+    };
+
+    private static readonly Status NotAllowed = new()
+    {
+        Code = 405, Reason = "MethodNotAllowed", Message = "the server does not allow this method on the requested resource",
+    };
+
     private readonly IPathEndpoint[] _paths = [.. parts.Paths.OrderByDescending(p => p.Path.Length)];
 
     /// <param name="stopping">Ends the long-running requests.</param>
@@ -107,8 +118,13 @@ internal sealed class ApiPipeline(
         bool found = resources.TryGet(new GroupVersionResource(info.Group, info.Version, info.Resource), out ResourceDefinition? definition);
         if (!found || info.Parts.Count > 3)
         {
-            await Responses.NotFoundPageAsync(context, cancel);
-            return;
+            if (!resources.All.Any(r => r.Group == info.Group && r.Version == info.Version))
+            {
+                await Responses.NotFoundPageAsync(context, cancel);
+                return;
+            }
+
+            throw new StatusException(NoSuchResource);
         }
 
         // A namespace's own URL has its name as namespace too.
@@ -120,8 +136,7 @@ internal sealed class ApiPipeline(
         bool served = info.Subresource.Length == 0 || (sub is not null && (sub.PrepareForUpdate is not null || sub.View is not null));
         if (wrongScope || !served)
         {
-            await Responses.NotFoundPageAsync(context, cancel);
-            return;
+            throw new StatusException(NoSuchResource);
         }
 
         IReadOnlyList<string> verbs = sub?.Verbs ?? definition.Verbs;
@@ -129,10 +144,7 @@ internal sealed class ApiPipeline(
             || (allNamespaces && info.Verb is "create" or "deletecollection" && definition.Namespaced && info.Namespace.Length == 0);
         if (misplaced || !verbs.Contains(info.Verb))
         {
-            throw new StatusException(Status.MethodNotSupported(definition.GroupResource, info.Verb) with
-            {
-                Message = "the server does not allow this method on the requested resource",
-            });
+            throw new StatusException(NotAllowed);
         }
 
         await handler.HandleAsync(context, info, definition, sub, cancel);

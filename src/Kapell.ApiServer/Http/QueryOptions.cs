@@ -59,31 +59,50 @@ internal sealed record ListOptions
     {
         List<FieldError> errors = [];
         FieldPath match = FieldPath.New("resourceVersionMatch");
-        FieldPath initial = FieldPath.New("sendInitialEvents");
-        if (watch && ResourceVersionMatch.Length > 0 && SendInitialEvents is null)
+        if (watch)
         {
-            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+            ValidateWatch(match, errors);
         }
-        else if (watch && SendInitialEvents is not null)
+        else
         {
-            if (ResourceVersionMatch != "NotOlderThan")
-            {
-                errors.Add(FieldError.Forbidden(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
-            }
-        }
-        else if (!watch)
-        {
+            ValidateMatch(match, errors);
             if (SendInitialEvents is not null)
             {
-                errors.Add(FieldError.Forbidden(initial, "sendInitialEvents is forbidden for list"));
+                errors.Add(FieldError.Forbidden(FieldPath.New("sendInitialEvents"), "sendInitialEvents is forbidden for list"));
             }
-
-            ValidateMatch(match, errors);
         }
 
         if (errors.Count > 0)
         {
             throw new StatusException(Status.Invalid(new GroupKind("meta.k8s.io", "ListOptions"), "", errors));
+        }
+    }
+
+    private void ValidateWatch(FieldPath match, List<FieldError> errors)
+    {
+        if (SendInitialEvents is not null && ResourceVersionMatch != "NotOlderThan")
+        {
+            errors.Add(FieldError.Forbidden(match, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+        }
+
+        if (ResourceVersionMatch.Length == 0)
+        {
+            return;
+        }
+
+        if (SendInitialEvents is null)
+        {
+            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+        }
+
+        if (ResourceVersionMatch != "NotOlderThan")
+        {
+            errors.Add(FieldError.NotSupported(match, ResourceVersionMatch, ["NotOlderThan"]));
+        }
+
+        if (Continue.Length > 0)
+        {
+            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden when continue is provided"));
         }
     }
 
@@ -94,14 +113,14 @@ internal sealed record ListOptions
             return;
         }
 
-        if (Continue.Length > 0)
-        {
-            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden when continue is provided"));
-        }
-
         if (ResourceVersion.Length == 0)
         {
             errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+
+        if (Continue.Length > 0)
+        {
+            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch is forbidden when continue is provided"));
         }
 
         if (ResourceVersionMatch is not ("Exact" or "NotOlderThan"))
@@ -111,7 +130,7 @@ internal sealed record ListOptions
 
         if (ResourceVersionMatch == "Exact" && ResourceVersion == "0")
         {
-            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""));
+            errors.Add(FieldError.Forbidden(match, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
         }
     }
 }
@@ -200,7 +219,7 @@ internal static class QueryOptions
 
         if (json.Text("kind") is { Length: > 0 } kind && kind != "DeleteOptions")
         {
-            throw new StatusException(Status.BadRequest($"decoded object cannot be converted to DeleteOptions: {json.Text("apiVersion")}, Kind={kind}"));
+            throw new StatusException(Status.BadRequest("decoded object cannot be converted to DeleteOptions"));
         }
 
         JsonElement preconditions = json.Get("preconditions");

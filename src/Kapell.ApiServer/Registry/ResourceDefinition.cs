@@ -81,6 +81,9 @@ public sealed record ResourceDefinition
 
     public Func<JsonObject, List<FieldError>>? Validate { get; init; }
 
+    /// <summary>What only a new object is asked for; runs after <see cref="Validate"/>.</summary>
+    public Func<JsonObject, List<FieldError>>? ValidateCreate { get; init; }
+
     /// <summary>(new, old): immutability and transition rules; runs after <see cref="Validate"/>.</summary>
     public Func<JsonObject, JsonObject, List<FieldError>>? ValidateUpdate { get; init; }
 
@@ -111,6 +114,12 @@ public sealed record ResourceDefinition
     /// <summary>Field selectors beside metadata.name and metadata.namespace: name to value ("" when absent).</summary>
     public IReadOnlyDictionary<string, Func<JsonElement, string>> SelectableFields { get; init; } =
         new Dictionary<string, Func<JsonElement, string>>();
+
+    /// <summary>
+    /// What a selector by any other field is answered (upstream: AddFieldLabelConversionFunc of the kind); null: the words for kinds
+    /// that know no fields beside name and namespace.
+    /// </summary>
+    public Func<string, string>? UnknownField { get; init; }
 
     /// <summary>Columns of <c>kubectl get</c>; null means Name and Age.</summary>
     public IReadOnlyList<PrinterColumn>? Columns { get; init; }
@@ -149,6 +158,9 @@ public sealed record SubresourceDefinition
 
     /// <summary>For a subresource with a kind of its own (Scale): parent to this view, or null when the subresource is the parent itself.</summary>
     public Func<JsonObject, JsonObject>? View { get; init; }
+
+    /// <summary>Validates the changed view; its errors are about <see cref="Kind"/>, not about the parent.</summary>
+    public Func<JsonObject, List<FieldError>>? ValidateView { get; init; }
 
     /// <summary>(parent, view): writes the changed view back into the parent.</summary>
     public Action<JsonObject, JsonObject>? Merge { get; init; }

@@ -76,11 +76,26 @@ internal sealed class EvictionEndpoint(IObjectStore store, ResourceDefinition po
             return;
         }
 
+        if (!IsReady(pod) && MayGoUnhealthy(matching[0]))
+        {
+            return;
+        }
+
         await store.UpdateAsync(budgets, matching[0].Key, null, budget =>
         {
             Spend(budget, pod.Name);
             return dryRun ? null : budget;
         }, cancel);
+    }
+
+    private static bool IsReady(KubeObject pod) =>
+        pod.Status.Items("conditions").Any(static c => c.Text("type") == "Ready" && c.Text("status") == "True");
+
+    /// <summary>A pod that is not ready counts for nothing, so that its going costs nothing (KEP-3017).</summary>
+    private static bool MayGoUnhealthy(KubeObject budget)
+    {
+        long desired = budget.Status.Long("desiredHealthy");
+        return budget.Spec.Text("unhealthyPodEvictionPolicy") == "AlwaysAllow" || (desired > 0 && budget.Status.Long("currentHealthy") >= desired);
     }
 
     private void Spend(JsonObject budget, string pod)
@@ -120,6 +135,11 @@ internal sealed class EvictionEndpoint(IObjectStore store, ResourceDefinition po
 
             metadata["deletionTimestamp"] = KubeTime.Format(time.GetUtcNow().AddSeconds(seconds));
             metadata["deletionGracePeriodSeconds"] = seconds;
+            if (JsonNodeReading.AsLong(metadata["generation"]) is > 0 and var generation)
+            {
+                metadata["generation"] = generation + 1;
+            }
+
             return pod;
         }, cancel);
         if (atOnce)

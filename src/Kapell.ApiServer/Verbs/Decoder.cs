@@ -10,6 +10,8 @@ namespace Kapell.ApiServer.Verbs;
 /// <summary>Bodies to objects of an expected kind, as strict as the request wants.</summary>
 internal sealed class Decoder(SchemaSet schemas)
 {
+    private const string UnknownField = "unknown field \"";
+
     /// <summary>The schema of a kind or type name; null when the program has none (then anything goes through).</summary>
     public TypeSchema? SchemaOf(string name) => schemas.Find(name);
 
@@ -39,9 +41,35 @@ internal sealed class Decoder(SchemaSet schemas)
         return obj;
     }
 
+    /// <summary>Decodes an apply's configuration: who applies must know the fields, so that an unknown one fails whatever is asked for.</summary>
+    /// <exception cref="StatusException">400; 500 for unknown fields, as upstream.</exception>
+    public JsonObject Applied(byte[] json, GroupVersionKind expected, TypeSchema schema, VerbRequest request)
+    {
+        CheckKind(json, expected);
+        ObjectDecoder.Decode(json, schema, out JsonObject obj, out List<string> strict);
+        string[] unknown =
+        [
+            .. strict.Where(static s => s.StartsWith(UnknownField, StringComparison.Ordinal))
+                .Select(static s => $".{s[UnknownField.Length..].TrimEnd('"')}: field not declared in schema"),
+        ];
+        if (unknown.Length == 0)
+        {
+            return Object(json, expected, schema, request);
+        }
+
+        string all = unknown.Length == 1 ? unknown[0] : "errors:\n" + string.Join('\n', unknown.Select(static u => "  " + u));
+        throw new StatusException(new Status
+        {
+            Code = 500, Reason = "",
+            Message = $"failed to create typed patch object ({request.Namespace}/{request.Name}; {expected.ApiVersion}, Kind={expected.Kind}): {all}",
+        });
+    }
+
     /// <summary>Checks what a patch has made of an object.</summary>
+    /// <param name="shown">What upstream calls the invalid value: the patched document, or a strategic patch itself.</param>
+    /// <param name="ofPatch">What strict decoding said of the patch itself.</param>
     /// <exception cref="StatusException">422 about the field <c>patch</c>, as upstream.</exception>
-    public JsonObject Patched(JsonObject raw, TypeSchema? schema, VerbRequest request)
+    public JsonObject Patched(JsonObject raw, TypeSchema? schema, VerbRequest request, Func<string> shown, IReadOnlyList<string> ofPatch)
     {
         if (schema is null)
         {
@@ -56,12 +84,15 @@ internal sealed class Decoder(SchemaSet schemas)
         }
         catch (StatusException e) when (e.Status.Code == 400)
         {
-            throw InvalidPatch(raw, e.Message);
+            // The fault itself, without the sentence about the body's kind.
+            int at = e.Message.IndexOf(": json: ", StringComparison.Ordinal);
+            throw InvalidPatch(shown(), at < 0 ? e.Message : e.Message[(at + 2)..]);
         }
 
+        strict.InsertRange(0, ofPatch);
         if (strict.Count > 0 && request.Validation == FieldValidation.Strict)
         {
-            throw InvalidPatch(raw, ObjectDecoder.StrictText(strict));
+            throw InvalidPatch(shown(), ObjectDecoder.StrictText(strict));
         }
 
         if (request.Validation == FieldValidation.Warn)
@@ -72,25 +103,37 @@ internal sealed class Decoder(SchemaSet schemas)
         return obj;
     }
 
-    private static StatusException InvalidPatch(JsonObject raw, string why) => new(Status.Invalid(
-        new GroupKind("", ""), "", [FieldError.Invalid(FieldPath.New("patch"), System.Text.Encoding.UTF8.GetString(JsonBytes.Of(raw)), why)]));
+    private static StatusException InvalidPatch(string shown, string why) => new(Status.Invalid(
+        new GroupKind("", ""), "", [FieldError.Invalid(FieldPath.New("patch"), shown, why)]));
 
-    /// <summary>The body must say it is what the URL stands for, or say nothing.</summary>
-    private static void CheckKind(byte[] json, GroupVersionKind expected)
+    /// <summary>
+    /// The body must say it is what the URL stands for, or say nothing; what it leaves out is taken as expected (upstream: serializer
+    /// json.go gvkWithDefaults, then conversion, then AcceptsGroupVersion).
+    /// </summary>
+    private void CheckKind(byte[] json, GroupVersionKind expected)
     {
         (string apiVersion, string kind) = ReadKind(json);
-        if (kind.Length > 0 && kind != expected.Kind)
+        if ((kind.Length == 0 || kind == expected.Kind) && (apiVersion.Length == 0 || apiVersion == expected.ApiVersion))
         {
-            string version = apiVersion[(apiVersion.IndexOf('/', StringComparison.Ordinal) + 1)..];
-            throw new StatusException(Status.BadRequest($"{kind} in version \"{version}\" cannot be handled as a {expected.Kind}"));
+            return;
         }
 
-        if (apiVersion.Length > 0 && apiVersion != expected.ApiVersion)
-        {
-            throw new StatusException(Status.BadRequest(
-                $"the API version in the data ({apiVersion}) does not match the expected API version ({expected.ApiVersion})"));
-        }
+        int slash = apiVersion.IndexOf('/', StringComparison.Ordinal);
+        GroupVersionKind given = new(
+            apiVersion.Length == 0 ? expected.Group : slash < 0 ? "" : apiVersion[..slash],
+            apiVersion.Length == 0 ? expected.Version : apiVersion[(slash + 1)..],
+            kind.Length == 0 ? expected.Kind : kind);
+        string why = schemas.Find(given) is null
+            ? $"no kind \"{given.Kind}\" is registered for version \"{given.ApiVersion}\" in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+            : $"converting ({given.Version}.{given.Kind}) to ({InternalPackage(expected.Group)}.{expected.Kind}): unknown conversion";
+        bool converts = schemas.Find(given) is not null && given.Kind == expected.Kind && InternalPackage(given.Group) == InternalPackage(expected.Group);
+        throw new StatusException(Status.BadRequest(converts
+            ? $"the API version in the data ({given.ApiVersion}) does not match the expected API version ({expected.ApiVersion})"
+            : $"{given.Kind} in version \"{given.Version}\" cannot be handled as a {expected.Kind}: {why}"));
     }
+
+    /// <summary>Where upstream keeps the types all versions of a group convert to.</summary>
+    private static string InternalPackage(string group) => group is "" or "events.k8s.io" ? "core" : group.Split('.')[0];
 
     private static (string ApiVersion, string Kind) ReadKind(byte[] json)
     {

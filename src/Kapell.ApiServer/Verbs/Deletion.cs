@@ -85,7 +85,7 @@ internal sealed class Deletion(AdmissionChain admission, EtcdStorage storage)
 
         if (options.PropagationPolicy is { } value && value is not ("Orphan" or "Background" or "Foreground"))
         {
-            errors.Add(FieldError.NotSupported(path, value, ["Foreground", "Background", "Orphan"]));
+            errors.Add(FieldError.NotSupported(path, value, ["Foreground", "Background", "Orphan", "nil"]));
         }
 
         if (errors.Count > 0)

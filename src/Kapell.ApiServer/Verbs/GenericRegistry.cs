@@ -30,6 +30,7 @@ internal sealed class GenericRegistry(
         obj["kind"] = definition.Kind;
         ObjectMeta.WipeSystemFields(metadata);
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
+        request.Warn(ObjectMeta.DropOwnersSaidTwice(metadata));
         if (metadata.Text("resourceVersion").Length > 0)
         {
             throw new StatusException(new Status { Code = 500, Reason = "", Message = "resourceVersion should not be set on objects to be created" });
@@ -156,12 +157,14 @@ internal sealed class GenericRegistry(
         next["apiVersion"] = definition.GroupVersionKind.ApiVersion;
         next["kind"] = definition.Kind;
         ObjectMeta.EnsureNamespace(metadata, definition, request.Namespace);
+        request.Warn(ObjectMeta.DropOwnersSaidTwice(metadata));
         CheckVersion(request, metadata, current.Revision);
         ObjectMeta.CarryOver(metadata, oldMetadata);
         if (metadata.Text("uid") != oldMetadata.Text("uid"))
         {
+            string key = $"{storage.Prefix}{definition.StorageKey}/{EtcdStorage.KeyOf(request.Namespace, request.Name)}";
             throw new StatusException(Status.Conflict(definition.GroupResource, request.Name,
-                $"Precondition failed: UID in precondition: {metadata.Text("uid")}, UID in object meta: {oldMetadata.Text("uid")}"));
+                $"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {metadata.Text("uid")}, UID in object meta: {oldMetadata.Text("uid")}"));
         }
 
         ownership.OnWrite(request, old, next);
@@ -171,7 +174,9 @@ internal sealed class GenericRegistry(
             await admission.MutateAsync(admitted, request.Cancel);
             next = admitted.Object!;
             PrepareForUpdate(request, next, old);
+            ValidateView(request, next);
             List<FieldError> errors = ObjectMetaValidation.ValidateUpdate(ObjectMeta.Of(next), oldMetadata, MetadataPath);
+            ObjectMeta.KubeFinalizers(errors, ObjectMeta.Of(next));
             if (request.Subresource is { } sub)
             {
                 errors.AddRange(sub.ValidateUpdate?.Invoke(next, old) ?? []);
@@ -203,6 +208,15 @@ internal sealed class GenericRegistry(
         {
             await AdmissionChain.UndoAsync(admitted);
             throw;
+        }
+    }
+
+    /// <summary>A view is validated as what it is, before its parent (upstream: autoscaling validation in each ScaleREST).</summary>
+    private static void ValidateView(VerbRequest request, JsonObject next)
+    {
+        if (request.Subresource is { View: { } view, ValidateView: { } validate } sub && validate(view(next)) is { Count: > 0 } errors)
+        {
+            throw new StatusException(Status.Invalid(sub.Kind.GroupKind, request.Name, errors));
         }
     }
 
@@ -266,7 +280,9 @@ internal sealed class GenericRegistry(
         ResourceDefinition definition = request.Definition;
         List<FieldError> errors =
             ObjectMetaValidation.Validate(ObjectMeta.Of(obj), definition.Namespaced, ObjectMeta.NameCheckOf(definition), MetadataPath);
+        ObjectMeta.KubeFinalizers(errors, ObjectMeta.Of(obj));
         errors.AddRange(definition.Validate?.Invoke(obj) ?? []);
+        errors.AddRange(definition.ValidateCreate?.Invoke(obj) ?? []);
         if (errors.Count > 0)
         {
             throw new StatusException(Status.Invalid(definition.GroupVersionKind.GroupKind, name, errors));
@@ -331,7 +347,8 @@ internal sealed class GenericRegistry(
         {
             if (!request.Definition.UnconditionalUpdate && request.Subresource is null)
             {
-                throw new StatusException(Status.Invalid(request.Definition.GroupVersionKind.GroupKind, request.Name,
+                // Upstream names the resource here, not the kind (store.go Update).
+                throw new StatusException(Status.Invalid(new GroupKind(request.Definition.Group, request.Definition.Plural), request.Name,
                     [FieldError.Invalid(MetadataPath.Child("resourceVersion"), 0L, "must be specified for an update")]));
             }
 

@@ -125,4 +125,50 @@ internal static class ObjectMeta
 
         metadata["finalizers"] = array;
     }
+
+    /// <summary>Built-in kinds take finalizers with a domain, or those the system itself knows (core validation: validateKubeFinalizerName).</summary>
+    public static void KubeFinalizers(List<FieldError> errors, JsonObject metadata)
+    {
+        int i = 0;
+        foreach (string finalizer in Finalizers(metadata))
+        {
+            FieldPath path = FieldPath.New("metadata", "finalizers").Index(i++);
+            if (!finalizer.Contains('/') && finalizer is not ("kubernetes" or OrphanFinalizer or ForegroundFinalizer))
+            {
+                errors.Add(FieldError.Invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
+            }
+        }
+    }
+
+    /// <summary>Drops owner references that say the same twice; the warning upstream gives, or null (endpoints/handlers: dedupOwnerReferences).</summary>
+    public static string? DropOwnersSaidTwice(JsonObject metadata)
+    {
+        if (metadata["ownerReferences"] is not JsonArray { Count: > 1 } owners)
+        {
+            return null;
+        }
+
+        List<JsonNode?> kept = [];
+        List<string> dropped = [];
+        foreach (JsonNode? owner in owners)
+        {
+            if (kept.Any(k => JsonNode.DeepEquals(k, owner)))
+            {
+                dropped.Add((owner as JsonObject).Text("uid"));
+            }
+            else
+            {
+                kept.Add(owner);
+            }
+        }
+
+        if (dropped.Count == 0)
+        {
+            return null;
+        }
+
+        metadata["ownerReferences"] = new JsonArray([.. kept.Select(k => k?.DeepClone())]);
+        return ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such "
+            + "requests as early as 1.24; please fix your requests; duplicate UID(s) observed: " + string.Join(", ", dropped);
+    }
 }

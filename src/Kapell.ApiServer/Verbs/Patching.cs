@@ -25,17 +25,4 @@ internal static class Patching
             "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, " +
             "application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml")),
     };
-
-    /// <summary>A patch that names a resourceVersion is about that state only.</summary>
-    public static JsonObject Parse(byte[] json)
-    {
-        try
-        {
-            return JsonBytes.ParseObject(json);
-        }
-        catch (System.Text.Json.JsonException e)
-        {
-            throw new StatusException(Status.BadRequest("error decoding patch: " + e.Message));
-        }
-    }
 }

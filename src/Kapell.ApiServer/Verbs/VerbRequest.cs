@@ -45,6 +45,15 @@ internal sealed class VerbRequest
     /// <summary>Filled on the way, sent as <c>Warning</c> headers.</summary>
     public List<string> Warnings { get; } = [];
 
+    /// <summary>One warning, once; null is none.</summary>
+    public void Warn(string? warning)
+    {
+        if (warning is not null && !Warnings.Contains(warning))
+        {
+            Warnings.Add(warning);
+        }
+    }
+
     public string SubresourceName => Subresource?.Name ?? "";
 
     public RequestFacts Facts => new(Namespace, User.Name, Now);

@@ -19,10 +19,22 @@ internal sealed class WatchStream(EtcdStorage storage, StoreMirror mirror, ListR
         HttpContext context, Selection selection, ListOptions options, ItemWriter writer, TimeSpan lifetime, CancellationToken cancel)
     {
         ResourceCache cache = mirror.For(selection.Definition);
-        (IReadOnlyList<StoredObject> initial, long cursor, long revision, bool announceEnd) = await OpenAsync(cache, selection, options, cancel);
-        context.Response.StatusCode = 200;
-        context.Response.ContentType = "application/json";
-        await context.Response.StartAsync(cancel);
+        (IReadOnlyList<StoredObject> initial, long cursor, long revision, bool announceEnd) opened;
+        try
+        {
+            opened = await OpenAsync(cache, selection, options, cancel);
+        }
+        catch (StatusException e) when (e.IsGone)
+        {
+            // Past the checks of the request a watch fails within the stream (upstream: cacher.go Watch, newErrWatcher).
+            await BeginAsync(context, cancel);
+            SendRaw(context.Response.BodyWriter, "ERROR", JsonBytes.Of(e.Status.ToJson()));
+            await context.Response.BodyWriter.FlushAsync(cancel);
+            return;
+        }
+
+        (IReadOnlyList<StoredObject> initial, long cursor, long revision, bool announceEnd) = opened;
+        await BeginAsync(context, cancel);
         IBufferWriter<byte> body = context.Response.BodyWriter;
         bool first = true;
         foreach (StoredObject item in initial)
@@ -41,6 +53,13 @@ internal sealed class WatchStream(EtcdStorage storage, StoreMirror mirror, ListR
 
         await context.Response.BodyWriter.FlushAsync(cancel);
         await FollowAsync(context, cache, cursor, revision, selection, options, writer, lifetime, first, cancel);
+    }
+
+    private static Task BeginAsync(HttpContext context, CancellationToken cancel)
+    {
+        context.Response.StatusCode = 200;
+        context.Response.ContentType = "application/json";
+        return context.Response.StartAsync(cancel);
     }
 
     private async Task FollowAsync(

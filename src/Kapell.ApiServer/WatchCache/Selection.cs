@@ -21,9 +21,10 @@ internal sealed class Selection
                 || definition.SelectableFields.ContainsKey(requirement.Field);
             if (!known)
             {
-                throw new StatusException(Status.BadRequest(
-                    $"Unable to find \"{definition.GroupVersionResource}\" that match label selector \"{labels}\", field selector \"{fields}\": " +
-                    $"field label not supported: {requirement.Field}"));
+                throw new StatusException(Status.BadRequest(definition.UnknownField?.Invoke(requirement.Field) ?? (
+                    definition.SelectableFields.Count > 0
+                        ? "field label not supported: " + requirement.Field
+                        : $"\"{requirement.Field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")));
             }
         }
 

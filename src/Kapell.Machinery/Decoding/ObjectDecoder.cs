@@ -20,6 +20,9 @@ public static class ObjectDecoder
     /// <summary>More strict errors than this tell nobody more.</summary>
     internal const int StrictErrorsMax = 100;
 
+    /// <summary>What upstream reads apiVersion and kind into before anything else.</summary>
+    private const string TypeMetaStruct = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+
     /// <param name="strictErrors">
     /// In upstream's words, for fieldValidation Warn (each is a warning) and Strict (see <see cref="StrictFailure"/>); empty when clean.
     /// </param>
@@ -37,31 +40,29 @@ public static class ObjectDecoder
         try
         {
             Utf8JsonReader reader = new(utf8.Span, new JsonReaderOptions { MaxDepth = DepthMax });
-            if (!reader.Read())
+            _ = reader.Read();
+            if (reader.TokenType is not (JsonTokenType.StartObject or JsonTokenType.Null))
             {
-                throw Unrecognized(kind, "unexpected end of JSON input", utf8.Span);
+                throw Unrecognized(kind, $"json: cannot unmarshal {GoKind(reader.TokenType)} into Go value of type {TypeMetaStruct}", utf8.Span);
             }
 
             node = run.Value(ref reader, schema.OpenValue, required: true);
-            if (reader.Read())
-            {
-                throw Unrecognized(kind, "couldn't get version/kind; json parse error: invalid character after top-level value", utf8.Span);
-            }
+            _ = reader.Read();
         }
         catch (JsonException e)
         {
-            throw Unrecognized(kind, "couldn't get version/kind; json parse error: " + e.Message, utf8.Span);
+            throw Unrecognized(kind, GoJsonSyntax.FaultOf(utf8.Span) ?? e.Message, utf8.Span);
         }
         catch (InvalidOperationException)
         {
-            throw Unrecognized(kind, "couldn't get version/kind; json parse error: a string is not valid UTF-8", utf8.Span);
+            throw Unrecognized(kind, "a string is not valid UTF-8", utf8.Span);
         }
 
         obj = node as JsonObject ?? [];
         strictErrors = run.StrictErrors;
         if (run.Fault is not null)
         {
-            throw new StatusException(Status.BadRequest(CannotBeHandled(obj, kind, run.Fault)));
+            throw new StatusException(Status.BadRequest(CannotBeHandled(obj, schema, run.Fault)));
         }
     }
 
@@ -69,7 +70,7 @@ public static class ObjectDecoder
     /// What fieldValidation=Strict answers: <c>Pod in version "v1" cannot be handled as a Pod: strict decoding error: unknown field "spec.foo"</c>.
     /// </summary>
     public static StatusException StrictFailure(JsonObject obj, TypeSchema schema, IReadOnlyList<string> strictErrors) =>
-        new(Status.BadRequest(CannotBeHandled(obj, schema.Kind?.Kind ?? schema.GoName, StrictText(strictErrors))));
+        new(Status.BadRequest(CannotBeHandled(obj, schema, StrictText(strictErrors))));
 
     /// <summary><c>strict decoding error: unknown field "spec.foo", duplicate field "spec.replicas"</c>.</summary>
     public static string StrictText(IReadOnlyList<string> strictErrors) => "strict decoding error: " + string.Join(", ", strictErrors);
@@ -78,19 +79,29 @@ public static class ObjectDecoder
     public static void Decode(JsonObject raw, TypeSchema schema, out JsonObject obj, out List<string> strictErrors) =>
         Decode(JsonBytes.Of(raw), schema, out obj, out strictErrors);
 
-    private static string CannotBeHandled(JsonObject obj, string kind, string why)
+    /// <summary>A body that does not name its kind or version has the expected ones.</summary>
+    private static string CannotBeHandled(JsonObject obj, TypeSchema schema, string why)
     {
+        string kind = schema.Kind?.Kind ?? schema.GoName;
         string given = obj.Text("kind");
         string apiVersion = obj.Text("apiVersion");
-        string version = apiVersion[(apiVersion.IndexOf('/', StringComparison.Ordinal) + 1)..];
+        string version = apiVersion.Length == 0 ? schema.Kind?.Version ?? "" : apiVersion[(apiVersion.IndexOf('/', StringComparison.Ordinal) + 1)..];
         return $"{(given.Length == 0 ? kind : given)} in version \"{version}\" cannot be handled as a {kind}: {why}";
     }
+
+    private static string GoKind(JsonTokenType token) => token switch
+    {
+        JsonTokenType.StartArray => "array",
+        JsonTokenType.String => "string",
+        JsonTokenType.Number => "number",
+        _ => "bool",
+    };
 
     private static StatusException Unrecognized(string kind, string why, ReadOnlySpan<byte> body)
     {
         ReadOnlySpan<byte> head = body[..Math.Min(30, body.Length)];
         string summary = body.IsEmpty ? "<empty>" : body[0] == '{' ? Encoding.UTF8.GetString(head) : Convert.ToHexStringLower(head);
         return new StatusException(Status.BadRequest(
-            $"the object provided is unrecognized (must be of type {kind}): {why} ({summary}{(body.Length > 30 ? " ..." : "")})"));
+            $"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {why} ({summary}{(body.Length > 30 ? " ..." : "")})"));
     }
 }

@@ -51,6 +51,22 @@ public class ResourceFacts
         { "poddisruptionbudgets", """{"spec":{"minAvailable":"50%","selector":{"matchLabels":{"a":"b"}}}}""" },
         { "endpointslices", """{"addressType":"IPv4","endpoints":[{"addresses":["10.0.0.1"]}],"ports":[{"port":80}]}""" },
         { "controllerrevisions", """{"revision":1,"data":{}}""" },
+        { "persistentvolumeclaims", """{"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1024Mi"}}}}""" },
+        { "persistentvolumes", """{"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"],"hostPath":{"path":"/v"}}}""" },
+        { "storageclasses", """{"provisioner":"acme.io/disk"}""" },
+        { "csidrivers", "{}" },
+        { "csinodes", """{"spec":{"drivers":[{"name":"d.acme.io","nodeID":"n"}]}}""" },
+        { "volumeattachments", """{"spec":{"attacher":"d.acme.io","nodeName":"n","source":{"persistentVolumeName":"v"}}}""" },
+        { "ingresses", """
+            {"spec":{"rules":[{"host":"*.example.com","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}
+            """ },
+        { "ingressclasses", """{"spec":{"controller":"acme.io/ingress"}}""" },
+        { "networkpolicies", """{"spec":{"podSelector":{},"ingress":[{"from":[{"ipBlock":{"cidr":"10.0.0.0/8"}}],"ports":[{"port":80}]}],"egress":[{}]}}""" },
+        { "horizontalpodautoscalers", """{"spec":{"maxReplicas":3,"scaleTargetRef":{"kind":"Deployment","name":"d"},"behavior":{}}}""" },
+        { "resourcequotas", """{"spec":{"hard":{"pods":"10","requests.cpu":"1000m","limits.memory":"1Gi"}}}""" },
+        { "limitranges", """{"spec":{"limits":[{"type":"Container","max":{"cpu":"1"},"min":{"cpu":"100m"}}]}}""" },
+        { "podtemplates", $$$$"""{"template":{{{{Template}}}}}""" },
+        { "replicationcontrollers", $$$$"""{"spec":{"template":{{{{Template}}}}}}""" },
     };
 
     public static TheoryData<string, string, string> Faults { get; } = new()
@@ -67,15 +83,49 @@ public class ResourceFacts
         { "pods", """{"spec":{"containers":[{"name":"c","image":"a","livenessProbe":{}}]}}""",
             "spec.containers[0].livenessProbe: Required value: must specify a handler type" },
         { "pods", $$$$"""{"spec":{"restartPolicy":"Sometimes","containers":[{{{{Container}}}}]}}""",
-            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"" },
+            "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"OnFailure\", \"Never\"" },
         { "pods", """{"spec":{"initContainers":[{"name":"i","image":"a","livenessProbe":{"exec":{"command":["x"]}}}],"containers":[{"name":"c","image":"a"}]}}""",
             "spec.initContainers[0].livenessProbe: Forbidden: may not be set for init containers without restartPolicy=Always" },
+        { "pods", """{"spec":{"containers":[{"name":"c","image":" a "}]}}""",
+            "spec.containers[0].image: Invalid value: \" a \": must not have leading or trailing whitespace" },
+        { "pods", """{"spec":{"hostUsers":false,"hostNetwork":true,"containers":[{"name":"c","image":"a"}]}}""",
+            "spec.hostNetwork: Forbidden: when `pod.Spec.HostUsers` is false" },
+        { "pods", """{"spec":{"volumes":[{"name":"v","nfs":{"server":"s"}}],"containers":[{"name":"c","image":"a","volumeMounts":[{"name":"v","mountPath":"/v"}]}]}}""",
+            "spec.containers[0].volumeMounts[0].name: Not found: \"v\"" },
+        { "pods", """{"spec":{"volumes":[{"name":"v"}],"containers":[{"name":"c","image":"a","volumeMounts":[{"name":"v","mountPath":"/v","subPath":"/x"}]}]}}""",
+            "spec.containers[0].volumeMounts.subPath: Invalid value: \"/x\": must be a relative path" },
+        { "pods", """{"spec":{"containers":[{"name":"c","image":"a","envFrom":[{}]}]}}""",
+            "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`" },
+        { "pods", """{"spec":{"containers":[{"name":"c","image":"a","lifecycle":{"preStop":{"sleep":{"seconds":60}}}}]}}""",
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 60: must be non-negative and less than terminationGracePeriodSeconds (30)" },
+        { "pods", """{"spec":{"dnsPolicy":"Never","containers":[{"name":"c","image":"a"}]}}""",
+            "spec.dnsPolicy: Unsupported value: \"Never\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\"" },
+        { "services", """{"spec":{"type":"ExternalName","externalName":"a.b","ipFamilyPolicy":"SingleStack"}}""",
+            "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services" },
+        { "services", """{"spec":{"ports":[{"port":80,"nodePort":30000}]}}""", "spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'" },
+        { "services", """{"spec":{"ports":[{"port":80}],"externalIPs":["127.0.0.1"]}}""",
+            "spec.externalIPs[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)" },
+        { "persistentvolumeclaims", "{}", "spec.accessModes: Required value: at least 1 access mode is required" },
+        { "persistentvolumeclaims", """{"spec":{"accessModes":["Sometimes"]}}""",
+            "spec.accessModes: Unsupported value: \"Sometimes\": supported values: \"ReadOnlyMany\", \"ReadWriteMany\", \"ReadWriteOnce\", \"ReadWriteOncePod\"" },
+        { "persistentvolumeclaims", """{"spec":{"accessModes":["ReadWriteOnce"]}}""", "spec.resources[storage]: Required value" },
+        { "persistentvolumes", """{"spec":{"capacity":{"storage":"1Gi"},"accessModes":["ReadWriteOnce"]}}""", "spec: Required value: must specify a volume type" },
+        { "storageclasses", "{}", "provisioner: Required value" },
+        { "ingresses", """{"spec":{}}""", "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified" },
+        { "ingresses", """{"spec":{"rules":[{"http":{"paths":[{"path":"a","pathType":"Exact","backend":{"service":{"name":"s","port":{"number":80}}}}]}}]}}""",
+            "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path" },
+        { "networkpolicies", """{"spec":{"podSelector":{},"ingress":[{"from":[{}]}]}}""", "spec.ingress[0].from[0]: Required value: must specify a peer" },
+        { "horizontalpodautoscalers", """{"spec":{"maxReplicas":0,"scaleTargetRef":{"kind":"Deployment","name":"d"}}}""",
+            "spec.maxReplicas: Invalid value: 0: must be greater than 0" },
+        { "resourcequotas", """{"spec":{"hard":{"bananas":"1"}}}""", "spec.hard[bananas]: Invalid value: \"bananas\": must be a standard resource for quota" },
+        { "limitranges", """{"spec":{"limits":[{"type":"Container","max":{"cpu":"1"},"min":{"cpu":"2"}}]}}""",
+            "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1" },
         { "configmaps", """{"data":{"a b":"c"}}""",
             "data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' "
             + "(e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')" },
         { "secrets", """{"type":"kubernetes.io/tls"}""", "data[tls.crt]: Required value" },
         { "services", """{"spec":{}}""", "spec.ports: Required value" },
-        { "nodes", """{"spec":{"taints":[{"key":"a"}]}}""", "spec.taints[0].effect: Required value" },
+        { "nodes", """{"spec":{"taints":[{"key":"a"}]}}""", "metadata.taints[0].effect: Required value" },
         { "deployments", $$$$"""{"spec":{"template":{{{{Template}}}}}}""", "spec.selector: Required value" },
         { "deployments", $$$$"""{"spec":{"selector":{"matchLabels":{"app":"b"}},"template":{{{{Template}}}}}}""",
             "spec.template.metadata.labels: Invalid value: {\"app\":\"a\"}: `selector` does not match template `labels`" },
@@ -221,6 +271,80 @@ public class ResourceFacts
             $$$$"""{"metadata":{"name":"p","creationTimestamp":"2026-01-02T03:00:05Z"},"spec":{"containers":[{{{{Container}}}}]},"status":{{{{status}}}}}""");
         object?[] row = Find("pods").Row!(pod.RootElement, Now);
         Assert.Equal([ready, word, restarts, "4m"], row[1..5]);
+    }
+
+    [Theory]
+    [InlineData("nodes", """
+        {"metadata":{"name":"x","labels":{"node-role.kubernetes.io/control-plane":"","node-role.kubernetes.io/a":""}},"spec":{"unschedulable":true},
+        "status":{"conditions":[{"type":"Ready","status":"True"}],"nodeInfo":{"kubeletVersion":"v1"}}}
+        """,
+        "x|Ready,SchedulingDisabled|a,control-plane|<unknown>|v1|<none>|<none>|<unknown>|<unknown>|<unknown>")]
+    [InlineData("services", """
+        {"metadata":{"name":"x"},"spec":{"type":"LoadBalancer","clusterIP":"10.0.0.1","clusterIPs":["10.0.0.1"],"selector":{"b":"2","a":"1"},
+        "ports":[{"port":80,"nodePort":30080,"protocol":"TCP"},{"port":53,"protocol":"UDP"}]},"status":{"loadBalancer":{}}}
+        """,
+        "x|LoadBalancer|10.0.0.1|<pending>|80:30080/TCP,53/UDP|<unknown>|a=1,b=2")]
+    [InlineData("deployments", """
+        {"metadata":{"name":"x"},"spec":{"replicas":3,"selector":{"matchLabels":{"a":"b"}},
+        "template":{"spec":{"containers":[{"name":"c","image":"i"},{"name":"d","image":"j"}]}}},"status":{"readyReplicas":2,"updatedReplicas":1}}
+        """,
+        "x|2/3|1|0|<unknown>|c,d|i,j|a=b")]
+    [InlineData("jobs", """
+        {"metadata":{"name":"x"},"spec":{"completions":3,"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}},
+        "status":{"succeeded":3,"startTime":"2026-01-02T03:00:00Z","completionTime":"2026-01-02T03:01:05Z","conditions":[{"type":"Complete","status":"True"}]}}
+        """,
+        "x|Complete|3/3|65s|<unknown>|c|i|<none>")]
+    [InlineData("cronjobs", """
+        {"metadata":{"name":"x"},"spec":{"schedule":"* * * * *","suspend":true,"jobTemplate":{"spec":{"template":{"spec":{"containers":[]}}}}},
+        "status":{"active":[{}],"lastScheduleTime":"2026-01-02T03:03:05Z"}}
+        """, "x|* * * * *|<none>|True|1|60s|<unknown>|||<none>")]
+    [InlineData("events", """
+        {"metadata":{"name":"x"},"involvedObject":{"kind":"Pod","name":"p","fieldPath":"spec.containers{c}"},"type":"Normal","reason":"Pulled",
+        "message":" done ","source":{"component":"kubelet","host":"n"},"firstTimestamp":"2026-01-02T02:04:05Z","lastTimestamp":"2026-01-02T03:04:00Z","count":4}
+        """,
+        "5s|Normal|Pulled|pod/p|spec.containers{c}|kubelet, n|done|60m|4|x")]
+    [InlineData("persistentvolumeclaims", """
+        {"metadata":{"name":"x"},"spec":{"volumeName":"v","storageClassName":"s","volumeMode":"Filesystem"},
+        "status":{"phase":"Bound","capacity":{"storage":"1Gi"},"accessModes":["ReadWriteMany","ReadWriteOnce"]}}
+        """,
+        "x|Bound|v|1Gi|RWO,RWX|s|<unset>|<unknown>|Filesystem")]
+    [InlineData("ingresses", """
+        {"metadata":{"name":"x"},"spec":{"rules":[{"host":"a"},{"host":"b"},{"host":"c"},{"host":"d"}],"tls":[{}]},
+        "status":{"loadBalancer":{"ingress":[{"ip":"1.2.3.4"}]}}}
+        """, "x|<none>|a,b,c + 1 more...|1.2.3.4|80, 443|<unknown>")]
+    [InlineData("horizontalpodautoscalers", """
+        {"metadata":{"name":"x"},"spec":{"minReplicas":1,"maxReplicas":3,"scaleTargetRef":{"kind":"Deployment","name":"d"},
+        "metrics":[{"type":"Resource","resource":{"name":"cpu","target":{"type":"Utilization","averageUtilization":80}}}]},"status":{"currentReplicas":2}}
+        """,
+        "x|Deployment/d|cpu: <unknown>/80%|1|3|2|<unknown>")]
+    [InlineData("resourcequotas", """{"metadata":{"name":"x"},"status":{"hard":{"pods":"10","limits.cpu":"2"},"used":{"pods":"1"}}}""",
+        "x|pods: 1/10|limits.cpu: 0/2|<unknown>")]
+    public void A_row_shows_what_kubectl_shows(string plural, string json, string cells)
+    {
+        using JsonDocument document = JsonDocument.Parse(json);
+        ResourceDefinition resource = Find(plural);
+        Assert.Equal(cells, string.Join('|', resource.Row!(document.RootElement, Now).Select(c => c?.ToString())));
+        Assert.Equal(resource.Columns!.Count, cells.Split('|').Length);
+    }
+
+    [Theory]
+    [InlineData("deployments", """{"replicas":1,"readyReplicas":2}""", "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas")]
+    [InlineData("deployments", """{"replicas":-1}""", "status.replicas: Invalid value: -1: must be greater than or equal to 0")]
+    [InlineData("replicasets", """{"replicas":2,"readyReplicas":1,"availableReplicas":2}""",
+        "status.availableReplicas: Invalid value: 2: cannot be greater than readyReplicas")]
+    [InlineData("daemonsets", """{"numberReady":-1}""", "status.numberReady: Invalid value: -1: must be greater than or equal to 0")]
+    [InlineData("poddisruptionbudgets", """{"expectedPods":-1}""", "status.expectedPods: Invalid value: -1: must be greater than or equal to 0")]
+    [InlineData("services", """{"loadBalancer":{"ingress":[{"ip":"1.2.3.4"}]}}""",
+        "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is \"LoadBalancer\"")]
+    [InlineData("nodes", """{"addresses":[{"type":"A","address":"b"},{"type":"A","address":"b"}]}""",
+        "status.addresses[1]: Duplicate value: {\"type\":\"A\",\"address\":\"b\"}")]
+    [InlineData("pods", """{"podIPs":[{"ip":"10.0.0.1"},{"ip":"10.0.0.2"}]}""",
+        "status.podIPs: Invalid value: [{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}]: may specify no more than one IP for each IP family")]
+    public void A_fault_of_a_status_is_told_in_upstreams_words(string plural, string status, string expected)
+    {
+        JsonObject updated = Parse($$$"""{"metadata":{"name":"x"},"spec":{},"status":{{{status}}}}""");
+        SubresourceDefinition sub = Find(plural).Subresources.Single(s => s.Name == "status");
+        Assert.Contains(expected, sub.ValidateUpdate!(updated, Parse("""{"metadata":{"name":"x"},"spec":{},"status":{}}""")).Select(e => e.ToString()));
     }
 
     [Theory]

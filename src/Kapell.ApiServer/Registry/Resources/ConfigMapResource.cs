@@ -22,7 +22,7 @@ internal static class ConfigMapResource
         Validate = DataValidation.ConfigMap,
         ValidateUpdate = DataValidation.ConfigMapUpdate,
         Columns = [Columns.Name, Columns.Text("Data", "Data contains the configuration data."), Columns.Age],
-        Row = static (o, now) => [Columns.NameOf(o), (Count(o, "data") + Count(o, "binaryData")).ToString(), HumanDuration.Age(o, now)],
+        Row = static (o, now) => [Columns.NameOf(o), (long)(Count(o, "data") + Count(o, "binaryData")), HumanDuration.Age(o, now)],
     };
 
     internal static int Count(JsonElement o, string name) =>

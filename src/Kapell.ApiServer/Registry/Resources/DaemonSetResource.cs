@@ -30,7 +30,7 @@ internal static class DaemonSetResource
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = WorkloadValidation.DaemonSet,
         ValidateUpdate = WorkloadValidation.SelectorIsImmutable,
-        Subresources = [Strategies.Status("apps/v1 DaemonSet")],
+        Subresources = [Strategies.Status("apps/v1 DaemonSet", validate: StatusValidation.DaemonSet)],
         Columns =
         [
             Columns.Name,

@@ -30,7 +30,7 @@ internal static class DeploymentResource
         PrepareForUpdate = PrepareForUpdate,
         Validate = WorkloadValidation.Deployment,
         ValidateUpdate = WorkloadValidation.SelectorIsImmutable,
-        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 Deployment", Strategies.UpdateStatusKeepingLabels)],
+        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 Deployment", Strategies.UpdateStatusKeepingLabels, StatusValidation.Deployment)],
         Columns =
         [
             Columns.Name,

@@ -57,7 +57,7 @@ internal static class EndpointsValidation
                 int a = 0;
                 foreach (JsonObject address in subset.Items(list))
                 {
-                    Validating.IP(errors, path.Child(list).Index(a++).Child("ip"), address.Text("ip"));
+                    Validating.NotSpecialIP(errors, path.Child(list).Index(a++).Child("ip"), address.Text("ip"));
                 }
             }
 
@@ -113,13 +113,14 @@ internal static class EndpointsValidation
             {
                 Validating.Messages(errors, at, addresses[i], Names.IsDns1123Subdomain(addresses[i]));
             }
-            else if (!Validating.IsIP(addresses[i], out bool v6))
+            else if (type is "IPv4" or "IPv6")
             {
-                Validating.IP(errors, at, addresses[i]);
-            }
-            else if (type is "IPv4" or "IPv6" && v6 != (type == "IPv6"))
-            {
-                errors.Add(FieldError.Invalid(at, addresses[i], $"must be an {type} address"));
+                if (!Validating.IsIP(addresses[i], out bool v6) || v6 != (type == "IPv6"))
+                {
+                    errors.Add(FieldError.Invalid(at, addresses[i], $"must be a valid {type} address"));
+                }
+
+                Validating.NotSpecialIP(errors, at, addresses[i]);
             }
         }
 

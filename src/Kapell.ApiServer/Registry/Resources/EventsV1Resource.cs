@@ -40,6 +40,8 @@ internal static class EventsV1Resource
         },
         SelectableFields = EventResource.Fields("regarding"),
         Validate = EventValidation.Events,
+        ValidateCreate = EventValidation.EventsCreate,
+        ValidateUpdate = EventValidation.EventsUpdate,
         Columns = EventResource.EventColumns,
         Row = static (o, now) => EventResource.Row(o, now, "regarding", "note"),
         FromStorage = static e => Rename(e, "events.k8s.io/v1", static n => n.Stored, static n => n.Served),

@@ -31,7 +31,8 @@ internal static class JobResource
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = JobValidation.Job,
         ValidateUpdate = JobValidation.JobUpdate,
-        Subresources = [Strategies.Status("batch/v1 Job")],
+        Subresources = [Strategies.Status("batch/v1 Job", validate: StatusValidation.Job)],
+        UnknownField = static field => $"field label \"{field}\" not supported for batchv1.Job",
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {
             ["status.successful"] = static o => o.Get("status").Long("succeeded").ToString(),

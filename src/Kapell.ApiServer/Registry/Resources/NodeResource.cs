@@ -32,7 +32,7 @@ internal static class NodeResource
         Subresources =
         [
             Strategies.Elsewhere("proxy", "v1 NodeProxyOptions", "create", "delete", "get", "patch", "update"),
-            Strategies.Status("v1 Node"),
+            Strategies.Status("v1 Node", validate: NodeValidation.StatusUpdate),
         ],
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {

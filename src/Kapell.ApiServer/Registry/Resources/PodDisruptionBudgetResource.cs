@@ -29,7 +29,7 @@ internal static class PodDisruptionBudgetResource
         },
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = Validate,
-        Subresources = [Strategies.Status("policy/v1 PodDisruptionBudget")],
+        Subresources = [Strategies.Status("policy/v1 PodDisruptionBudget", validate: StatusValidation.DisruptionBudget)],
         Columns =
         [
             Columns.Name,

@@ -28,6 +28,7 @@ internal static class PodResource
         PrepareForCreate = PrepareForCreate,
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = PodValidation.Pod,
+        ValidateCreate = PodValidation.PodCreate,
         ValidateUpdate = PodValidation.PodUpdate,
         Subresources =
         [
@@ -65,6 +66,7 @@ internal static class PodResource
             ["spec.hostNetwork"] = static o => o.Get("spec").Bool("hostNetwork") ? "true" : "false",
             ["status.phase"] = static o => o.Get("status").Text("phase"),
             ["status.podIP"] = static o => o.Get("status").Text("podIP"),
+            ["status.podIPs"] = static o => string.Join(',', o.Get("status").Items("podIPs").Select(i => i.Text("ip"))),
             ["status.nominatedNodeName"] = static o => o.Get("status").Text("nominatedNodeName"),
         },
         Columns = PodPrinter.Columns,

@@ -76,7 +76,12 @@ internal static class RbacValidation
         JsonObject? role = o.Obj("roleRef");
         FieldPath path = FieldPath.New("roleRef");
         Validating.OneOf(errors, path.Child("apiGroup"), role.Text("apiGroup"), RoleResources.Group);
-        Validating.OneOf(errors, path.Child("kind"), role.Text("kind"), namespaced ? ["ClusterRole", "Role"] : ["ClusterRole"]);
+        string[] kinds = namespaced ? ["Role", "ClusterRole"] : ["ClusterRole"];
+        if (!kinds.Contains(role.Text("kind")))
+        {
+            errors.Add(FieldError.NotSupported(path.Child("kind"), role.Text("kind"), kinds));
+        }
+
         Validating.RequiredName(errors, path.Child("name"), role.Text("name"), Names.IsPathSegment);
         int i = 0;
         foreach (JsonObject subject in o.Items("subjects"))
@@ -110,10 +115,15 @@ internal static class RbacValidation
 
                 break;
             case "User" or "Group":
+                if (name.Length == 0)
+                {
+                    errors.Add(FieldError.Invalid(path.Child("name"), name, subject.Text("kind").ToLowerInvariant() + " name cannot be empty"));
+                }
+
                 Validating.OneOf(errors, path.Child("apiGroup"), subject.Text("apiGroup"), RoleResources.Group);
                 break;
             case var other:
-                Validating.OneOf(errors, path.Child("kind"), other, "ServiceAccount", "User", "Group");
+                errors.Add(FieldError.NotSupported(path.Child("kind"), other, ["ServiceAccount", "User", "Group"]));
                 break;
         }
     }

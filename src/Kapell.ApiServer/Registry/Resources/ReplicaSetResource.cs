@@ -36,7 +36,7 @@ internal static class ReplicaSetResource
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = WorkloadValidation.ReplicaSet,
         ValidateUpdate = WorkloadValidation.SelectorIsImmutable,
-        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 ReplicaSet")],
+        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 ReplicaSet", validate: StatusValidation.ReplicaSet)],
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {
             ["status.replicas"] = static o => o.Get("status").Long("replicas").ToString(),

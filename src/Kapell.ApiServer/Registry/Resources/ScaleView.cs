@@ -14,6 +14,12 @@ internal static class ScaleView
         Verbs = ["get", "patch", "update"],
         View = View,
         Merge = Merge,
+        ValidateView = static scale =>
+        {
+            List<FieldError> errors = [];
+            Validating.NotNegativeNumber(errors, FieldPath.New("spec"), scale.Obj("spec"), "replicas");
+            return errors;
+        },
         PrepareForUpdate = static (updated, old, facts) => Strategies.UpdateWithSpecAndStatus(updated, old, facts),
     };
 

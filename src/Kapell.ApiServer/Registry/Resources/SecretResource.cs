@@ -41,7 +41,7 @@ internal static class SecretResource
             Columns.Age,
         ],
         Row = static (o, now) =>
-            [Columns.NameOf(o), o.Text("type"), ConfigMapResource.Count(o, "data").ToString(), HumanDuration.Age(o, now)],
+            [Columns.NameOf(o), o.Text("type"), (long)ConfigMapResource.Count(o, "data"), HumanDuration.Age(o, now)],
     };
 
     private static void Default(JsonObject secret)

@@ -24,7 +24,7 @@ internal static class ServiceAccountResource
         PrepareForUpdate = static (updated, _, _) => KeepNames(updated),
         Subresources = [Strategies.Elsewhere("token", "authentication.k8s.io/v1 TokenRequest", "create")],
         Columns = [Columns.Name, Columns.Text("Secrets", "Secrets pods using this account may use."), Columns.Age],
-        Row = static (o, now) => [Columns.NameOf(o), o.Items("secrets").Count().ToString(), HumanDuration.Age(o, now)],
+        Row = static (o, now) => [Columns.NameOf(o), (long)o.Items("secrets").Count(), HumanDuration.Age(o, now)],
     };
 
     private static void KeepNames(JsonObject account)

@@ -32,7 +32,7 @@ internal static class ServiceResource
         Subresources =
         [
             Strategies.Elsewhere("proxy", "v1 ServiceProxyOptions", "create", "delete", "get", "patch", "update"),
-            Strategies.Status("v1 Service"),
+            Strategies.Status("v1 Service", validate: StatusValidation.Service),
         ],
         SelectableFields = new Dictionary<string, Func<JsonElement, string>>
         {

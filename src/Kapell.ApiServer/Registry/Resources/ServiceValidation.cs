@@ -23,35 +23,20 @@ internal static class ServiceValidation
             errors.Add(FieldError.Required(Spec.Child("ports"), ""));
         }
 
-        if (type == LoadBalancer)
-        {
-            int p = 0;
-            foreach (long port in spec.Items("ports").Select(x => x.Long("port") ?? 0))
-            {
-                // The kubelet's own port: a balancer on it would cut the node off.
-                if (port == 10250)
-                {
-                    errors.Add(FieldError.Invalid(Spec.Child("ports").Index(p), port, "may not expose port 10250 externally since it is used by kubelet"));
-                }
-
-                p++;
-            }
-        }
-
         OfType(errors, spec, type, headless);
-        Ports(errors, spec, type, headless);
+        EachPort(errors, spec);
         errors.AddRange(ObjectMetaValidation.ValidateLabels(spec.Obj("selector"), Spec.Child("selector")));
         Affinity(errors, spec);
-        if (type.Length == 0)
+        ClusterAddresses(errors, spec);
+        int e = 0;
+        foreach (string address in spec.Texts("externalIPs"))
         {
-            errors.Add(FieldError.Required(Spec.Child("type"), ""));
-        }
-        else
-        {
-            Validating.OneOf(errors, Spec.Child("type"), type, "ClusterIP", ExternalName, LoadBalancer, "NodePort");
+            Validating.NotSpecialIP(errors, Spec.Child("externalIPs").Index(e++), address);
         }
 
-        Addresses(errors, spec, type);
+        PodSpecValidation.Choice(errors, Spec.Child("type"), type, "ClusterIP", ExternalName, LoadBalancer, "NodePort");
+        PortsTogether(errors, spec, type);
+        BalancerFields(errors, spec, type);
         Policies(errors, spec, type);
         return errors;
     }
@@ -67,6 +52,12 @@ internal static class ServiceValidation
         {
             errors.Add(FieldError.Invalid(Spec.Child("clusterIPs").Index(0), now.Texts("clusterIPs").FirstOrDefault() ?? now.Text("clusterIP"),
                 "may not change once set"));
+        }
+
+        bool balanced = before.Text("type") == LoadBalancer && now.Text("type") == LoadBalancer;
+        if (balanced && now.Text("loadBalancerClass") != before.Text("loadBalancerClass"))
+        {
+            errors.Add(FieldError.Invalid(Spec.Child("loadBalancerClass"), now?["loadBalancerClass"], "may not change once set"));
         }
 
         return errors;
@@ -85,7 +76,15 @@ internal static class ServiceValidation
                     errors.Add(FieldError.Forbidden(Spec.Child("clusterIPs"), "may not be set for ExternalName services"));
                 }
 
-                string name = spec.Text("externalName").TrimEnd('.');
+                foreach (string field in new[] { "ipFamilies", "ipFamilyPolicy" })
+                {
+                    if (spec.Has(field) && spec[field] is not JsonArray { Count: 0 })
+                    {
+                        errors.Add(FieldError.Forbidden(Spec.Child(field), "may not be set for ExternalName services"));
+                    }
+                }
+
+                string name = spec.Text("externalName") is var given && given.EndsWith('.') ? given[..^1] : given;
                 if (name.Length == 0)
                 {
                     errors.Add(FieldError.Required(Spec.Child("externalName"), ""));
@@ -99,23 +98,31 @@ internal static class ServiceValidation
         }
     }
 
-    private static void Ports(List<FieldError> errors, JsonObject spec, string type, bool headless)
+    private static void EachPort(List<FieldError> errors, JsonObject spec)
     {
         HashSet<string> names = new(StringComparer.Ordinal);
+        int count = spec.Arr("ports")?.Count ?? 0;
+        int i = 0;
+        foreach (JsonObject port in spec.Items("ports"))
+        {
+            OnePort(errors, Spec.Child("ports").Index(i++), port, names, count > 1);
+        }
+    }
+
+    private static void PortsTogether(List<FieldError> errors, JsonObject spec, string type)
+    {
         HashSet<(string, long)> seen = [];
         HashSet<(string, long)> nodePorts = [];
-        int count = spec.Arr("ports")?.Count ?? 0;
+        List<FieldError> duplicates = [];
         int i = 0;
         foreach (JsonObject port in spec.Items("ports"))
         {
             FieldPath at = Spec.Child("ports").Index(i++);
             string protocol = port.Text("protocol");
-            long number = port.Long("port") ?? 0;
             long nodePort = port.Long("nodePort") ?? 0;
-            OnePort(errors, at, port, names, count > 1, headless);
-            if (nodePort != 0 && type is ("ClusterIP" or ExternalName))
+            if (nodePort != 0 && type == "ClusterIP")
             {
-                errors.Add(FieldError.Forbidden(at.Child("nodePort"), $"may not be used when `type` is '{type}'"));
+                errors.Add(FieldError.Forbidden(at.Child("nodePort"), "may not be used when `type` is 'ClusterIP'"));
             }
 
             if (nodePort != 0 && !nodePorts.Add((protocol, nodePort)))
@@ -123,14 +130,21 @@ internal static class ServiceValidation
                 errors.Add(FieldError.Duplicate(at.Child("nodePort"), nodePort));
             }
 
+            long number = port.Long("port") ?? 0;
             if (!seen.Add((protocol, number)))
             {
-                errors.Add(FieldError.Duplicate(at, new JsonObject { ["protocol"] = protocol, ["port"] = number }));
+                // The internal type's fields, which upstream prints.
+                duplicates.Add(FieldError.Duplicate(at, new JsonObject
+                {
+                    ["Name"] = "", ["Protocol"] = protocol, ["AppProtocol"] = null, ["Port"] = number, ["TargetPort"] = 0, ["NodePort"] = 0,
+                }));
             }
         }
+
+        errors.AddRange(duplicates);
     }
 
-    private static void OnePort(List<FieldError> errors, FieldPath path, JsonObject port, HashSet<string> names, bool nameRequired, bool headless)
+    private static void OnePort(List<FieldError> errors, FieldPath path, JsonObject port, HashSet<string> names, bool nameRequired)
     {
         string name = port.Text("name");
         if (nameRequired && name.Length == 0)
@@ -174,15 +188,9 @@ internal static class ServiceValidation
         }
     }
 
-    private static void Addresses(List<FieldError> errors, JsonObject spec, string type)
+    private static void ClusterAddresses(List<FieldError> errors, JsonObject spec)
     {
         int i = 0;
-        foreach (string address in spec.Texts("externalIPs"))
-        {
-            Validating.IP(errors, Spec.Child("externalIPs").Index(i++), address);
-        }
-
-        i = 0;
         foreach (string address in spec.Texts("clusterIPs"))
         {
             FieldPath at = Spec.Child("clusterIPs").Index(i);
@@ -197,20 +205,37 @@ internal static class ServiceValidation
 
             i++;
         }
+    }
 
-        if (type != LoadBalancer && spec.HasItems("loadBalancerSourceRanges"))
+    private static void BalancerFields(List<FieldError> errors, JsonObject spec, string type)
+    {
+        const string Only = "may only be used when `type` is 'LoadBalancer'";
+        if (spec.HasItems("loadBalancerSourceRanges"))
         {
-            errors.Add(FieldError.Forbidden(Spec.Child("loadBalancerSourceRanges"), "may only be used when `type` is 'LoadBalancer'"));
+            FieldPath path = Spec.Child("LoadBalancerSourceRanges");
+            if (type != LoadBalancer)
+            {
+                errors.Add(FieldError.Forbidden(path, Only));
+            }
+
+            int i = 0;
+            foreach (string range in spec.Texts("loadBalancerSourceRanges"))
+            {
+                Validating.Cidr(errors, path.Index(i++), range.Trim());
+            }
         }
 
-        if (type != LoadBalancer && spec.Has("allocateLoadBalancerNodePorts"))
+        foreach (string field in new[] { "allocateLoadBalancerNodePorts", "loadBalancerClass" })
         {
-            errors.Add(FieldError.Forbidden(Spec.Child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'"));
+            if (type != LoadBalancer && spec.Has(field))
+            {
+                errors.Add(FieldError.Forbidden(Spec.Child(field), Only));
+            }
         }
 
-        if (type != LoadBalancer && spec.Has("loadBalancerClass"))
+        if (spec.Text("loadBalancerClass") is { Length: > 0 } name && type == LoadBalancer)
         {
-            errors.Add(FieldError.Forbidden(Spec.Child("loadBalancerClass"), "may only be used when `type` is 'LoadBalancer'"));
+            Validating.Messages(errors, Spec.Child("loadBalancerClass"), name, Names.IsQualifiedName(name));
         }
     }
 
@@ -226,6 +251,18 @@ internal static class ServiceValidation
             {
                 errors.Add(FieldError.Invalid(Spec.Child("externalTrafficPolicy"), external, "may only be set for externally-accessible services"));
             }
+        }
+
+        bool healthChecked = type == LoadBalancer && spec.Text("externalTrafficPolicy") == "Local";
+        if (!healthChecked && spec.Long("healthCheckNodePort") is { } check and not 0)
+        {
+            errors.Add(FieldError.Invalid(Spec.Child("healthCheckNodePort"), check,
+                "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"));
+        }
+
+        if (spec.Has("trafficDistribution"))
+        {
+            Validating.OneOf(errors, Spec.Child("trafficDistribution"), spec.Text("trafficDistribution"), "PreferClose", "PreferSameNode", "PreferSameZone");
         }
 
         if (spec.Has("internalTrafficPolicy"))

@@ -30,7 +30,7 @@ internal static class StatefulSetResource
         PrepareForUpdate = Strategies.UpdateWithSpecAndStatus,
         Validate = WorkloadValidation.StatefulSet,
         ValidateUpdate = WorkloadValidation.StatefulSetUpdate,
-        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 StatefulSet")],
+        Subresources = [ScaleView.Subresource, Strategies.Status("apps/v1 StatefulSet", validate: StatusValidation.StatefulSet)],
         Columns =
         [
             Columns.Name,

@@ -121,6 +121,41 @@ internal static class Validating
         }
     }
 
+    /// <summary>Go's net.ParseCIDR, with upstream's words (validation.IsValidCIDR).</summary>
+    public static void Cidr(List<FieldError> errors, FieldPath path, string value)
+    {
+        string[] parts = value.Split('/');
+        bool good = parts.Length == 2 && IsIP(parts[0], out bool v6) && parts[1].Length is >= 1 and <= 3 && parts[1].All(char.IsAsciiDigit)
+            && int.Parse(parts[1], CultureInfo.InvariantCulture) <= (v6 ? 128 : 32);
+        if (!good)
+        {
+            errors.Add(FieldError.Invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
+        }
+    }
+
+    /// <summary>Addresses no traffic from outside can have (core validation: ValidateNonSpecialIP).</summary>
+    public static void NotSpecialIP(List<FieldError> errors, FieldPath path, string value)
+    {
+        if (!IsIP(value, out _))
+        {
+            IP(errors, path, value);
+            return;
+        }
+
+        System.Net.IPAddress address = System.Net.IPAddress.Parse(value);
+        byte[] bytes = address.GetAddressBytes();
+        string? fault = address.Equals(System.Net.IPAddress.Any) || address.Equals(System.Net.IPAddress.IPv6Any) ? "may not be unspecified (0.0.0.0 or ::)"
+            : System.Net.IPAddress.IsLoopback(address) ? "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+            : address.IsIPv6LinkLocal || (bytes.Length == 4 && bytes[0] == 169 && bytes[1] == 254) ? "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+            : (bytes.Length == 4 && bytes[0] == 224 && bytes[1] == 0 && bytes[2] == 0) || (bytes[0] == 0xff && bytes.Length == 16 && bytes[1] == 2)
+                ? "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+            : null;
+        if (fault is not null)
+        {
+            errors.Add(FieldError.Invalid(path, value, fault));
+        }
+    }
+
     /// <summary>Go's net.ParseIP: dotted quads have four decimal parts, and no zone stands behind a v6 address.</summary>
     public static bool IsIP(string value, out bool v6)
     {

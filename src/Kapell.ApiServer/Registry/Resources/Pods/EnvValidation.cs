@@ -36,7 +36,7 @@ internal static class EnvValidation
         i = 0;
         foreach (JsonObject source in container.Items("envFrom"))
         {
-            EnvFrom(errors, path.Child("envFrom").Index(i++), source);
+            EnvFrom(errors, path.Child("envFrom"), i++, source);
         }
     }
 
@@ -121,8 +121,9 @@ internal static class EnvValidation
         }
     }
 
-    private static void EnvFrom(List<FieldError> errors, FieldPath path, JsonObject source)
+    private static void EnvFrom(List<FieldError> errors, FieldPath listPath, int index, JsonObject source)
     {
+        FieldPath path = listPath.Index(index);
         if (source.Text("prefix") is { Length: > 0 } prefix)
         {
             Validating.Messages(errors, path.Child("prefix"), prefix, Names.IsRelaxedEnvVarName(prefix));
@@ -134,18 +135,18 @@ internal static class EnvValidation
             if (source.Obj(kind) is { } reference)
             {
                 count++;
-                string name = reference.Text("name");
-                Validating.Messages(errors, path.Child(kind, "name"), name, Names.IsDns1123Subdomain(name));
+                Validating.RequiredName(errors, path.Child(kind, "name"), reference.Text("name"), Names.IsDns1123Subdomain);
             }
         }
 
+        // Upstream names the list here, not the item.
         if (count == 0)
         {
-            errors.Add(FieldError.Invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"));
+            errors.Add(FieldError.Invalid(listPath, "", "must specify one of: `configMapRef` or `secretRef`"));
         }
         else if (count > 1)
         {
-            errors.Add(FieldError.Invalid(path, "", TooManySources));
+            errors.Add(FieldError.Invalid(listPath, "", TooManySources));
         }
     }
 }

@@ -8,20 +8,21 @@ internal static class PodSpecValidation
 {
     private const int NameserversMax = 3;
     private const int SearchesMax = 32;
+    private const int SearchCharactersMax = 2048;
 
     public static void Validate(List<FieldError> errors, JsonObject spec, FieldPath path, bool isPod)
     {
         HashSet<string> volumes = VolumeValidation.Volumes(errors, spec, path.Child("volumes"));
         ContainerValidation.All(errors, spec, path, volumes, isPod);
         Choice(errors, path.Child("restartPolicy"), spec.Text("restartPolicy"), "Always", "OnFailure", "Never");
-        Choice(errors, path.Child("dnsPolicy"), spec.Text("dnsPolicy"), "ClusterFirst", "ClusterFirstWithHostNet", "Default", "None");
+        Choice(errors, path.Child("dnsPolicy"), spec.Text("dnsPolicy"), "ClusterFirstWithHostNet", "ClusterFirst", "Default", "None");
         errors.AddRange(ObjectMetaValidation.ValidateLabels(spec.Obj("nodeSelector"), path.Child("nodeSelector")));
         SecurityContextValidation.Pod(errors, spec, path);
-        PullSecrets(errors, spec, path.Child("imagePullSecrets"));
         AffinityValidation.Affinity(errors, spec.Obj("affinity"), path.Child("affinity"));
         DnsConfig(errors, spec, path.Child("dnsConfig"));
         Gates(errors, spec, path);
         AffinityValidation.TopologySpread(errors, spec, path.Child("topologySpreadConstraints"));
+        HostUsers(errors, spec, path);
         NamesOfSpec(errors, spec, path);
         AffinityValidation.Tolerations(errors, spec, path.Child("tolerations"));
         HostAliases(errors, spec, path.Child("hostAliases"));
@@ -38,7 +39,7 @@ internal static class PodSpecValidation
         }
     }
 
-    /// <summary>A field that takes one of some words and has no empty one.</summary>
+    /// <summary>A field that takes one of some words and has no empty one; they are named in the order given.</summary>
     public static void Choice(List<FieldError> errors, FieldPath path, string value, params ReadOnlySpan<string> supported)
     {
         if (value.Length == 0)
@@ -47,7 +48,7 @@ internal static class PodSpecValidation
         }
         else
         {
-            Validating.OneOf(errors, path, value, supported);
+            errors.AddRange(supported.Contains(value) ? [] : new[] { FieldError.NotSupported(path, value, supported.ToArray()) });
         }
     }
 
@@ -78,12 +79,20 @@ internal static class PodSpecValidation
         }
     }
 
-    private static void PullSecrets(List<FieldError> errors, JsonObject spec, FieldPath path)
+    /// <summary>A pod in a user namespace of its own shares no other namespace with the host (KEP-127).</summary>
+    private static void HostUsers(List<FieldError> errors, JsonObject spec, FieldPath path)
     {
-        int i = 0;
-        foreach (JsonObject secret in spec.Items("imagePullSecrets"))
+        if (spec.Bool("hostUsers") != false)
         {
-            Validating.RequiredText(errors, path.Index(i++), secret, "name");
+            return;
+        }
+
+        foreach ((string field, string shown) in new[] { ("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC") })
+        {
+            if (spec.Bool(field) == true)
+            {
+                errors.Add(FieldError.Forbidden(path.Child(shown), "when `pod.Spec.HostUsers` is false"));
+            }
         }
     }
 
@@ -95,10 +104,13 @@ internal static class PodSpecValidation
             if (config is null)
             {
                 errors.Add(FieldError.Required(path, "must provide `dnsConfig` when `dnsPolicy` is None"));
+                return;
             }
-            else if (!config.HasItems("nameservers"))
+
+            if (!config.HasItems("nameservers"))
             {
                 errors.Add(FieldError.Required(path.Child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None"));
+                return;
             }
         }
 
@@ -116,6 +128,24 @@ internal static class PodSpecValidation
         if (config.Arr("searches") is { Count: > SearchesMax } searches)
         {
             errors.Add(FieldError.Invalid(path.Child("searches"), searches, $"must not have more than {SearchesMax} search paths"));
+        }
+
+        if (string.Join(' ', config.Texts("searches")).Length > SearchCharactersMax)
+        {
+            errors.Add(FieldError.Invalid(path.Child("searches"), config.Arr("searches"),
+                $"must not have more than {SearchCharactersMax} characters (including spaces) in the search list"));
+        }
+
+        i = 0;
+        foreach (string search in config.Texts("searches"))
+        {
+            FieldPath at = path.Child("searches").Index(i++);
+            if (search != ".")
+            {
+                // Underscores are common in search paths (KEP-4427).
+                string name = search.EndsWith('.') ? search[..^1] : search;
+                Validating.Messages(errors, at, name, Names.IsDns1123SubdomainWithUnderscore(name));
+            }
         }
 
         i = 0;
@@ -159,9 +189,10 @@ internal static class PodSpecValidation
         {
             FieldPath at = path.Index(i++);
             Validating.IP(errors, at.Child("ip"), alias.Text("ip"));
+            int j = 0;
             foreach (string name in alias.Texts("hostnames"))
             {
-                Validating.Messages(errors, at.Child("hostnames"), name, Names.IsDns1123Subdomain(name));
+                Validating.Messages(errors, at.Child("hostnames").Index(j++), name, Names.IsDns1123Subdomain(name));
             }
         }
     }

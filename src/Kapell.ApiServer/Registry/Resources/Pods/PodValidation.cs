@@ -18,6 +18,25 @@ internal static class PodValidation
     {
         List<FieldError> errors = [];
         PodSpecValidation.Validate(errors, pod.Obj("spec") ?? [], Spec, isPod: true);
+        ContainerValidation.OnlyForPods(errors, pod.Obj("spec") ?? [], Spec);
+        return errors;
+    }
+
+    /// <summary>What only a new pod is asked for (ValidatePodCreate).</summary>
+    public static List<FieldError> PodCreate(JsonObject pod)
+    {
+        List<FieldError> errors = [];
+        JsonObject? spec = pod.Obj("spec");
+        if (spec.HasItems("ephemeralContainers"))
+        {
+            errors.Add(FieldError.Forbidden(Spec.Child("ephemeralContainers"), "cannot be set on create"));
+        }
+
+        if (spec.Text("nodeName").Length > 0 && spec.HasItems("schedulingGates"))
+        {
+            errors.Add(FieldError.Forbidden(Spec.Child("nodeName"), "cannot be set until all schedulingGates have been cleared"));
+        }
+
         return errors;
     }
 
@@ -30,7 +49,7 @@ internal static class PodValidation
         {
             if ((now.Arr(list)?.Count ?? 0) != (before.Arr(list)?.Count ?? 0))
             {
-                errors.Add(FieldError.Forbidden(Spec.Child(list), $"pod updates may not add or remove {list}"));
+                errors.Add(FieldError.Forbidden(Spec.Child(list), "pod updates may not add or remove containers"));
                 return errors;
             }
 
@@ -73,8 +92,80 @@ internal static class PodValidation
     public static List<FieldError> StatusUpdate(JsonObject updated, JsonObject old)
     {
         List<FieldError> errors = [];
-        Validating.Immutable(errors, FieldPath.New("status", "qosClass"), updated.Obj("status")?["qosClass"], old.Obj("status")?["qosClass"]);
+        FieldPath path = FieldPath.New("status");
+        JsonObject? now = updated.Obj("status");
+        JsonObject? before = old.Obj("status");
+        int i = 0;
+        foreach (string type in now.Items("conditions").Select(c => c.Text("type")))
+        {
+            // Upstream's path: the conditions of a pod's status, found under its metadata.
+            FieldPath at = FieldPath.New("metadata", "conditions").Index(i++).Child("Type");
+            Validating.Messages(errors, at, type, Names.IsQualifiedName(type));
+        }
+
+        if (now.Text("nominatedNodeName") is { Length: > 0 } nominated && nominated != before.Text("nominatedNodeName"))
+        {
+            Validating.Messages(errors, path.Child("nominatedNodeName"), nominated, Names.IsDns1123Subdomain(nominated));
+        }
+
+        Validating.Immutable(errors, path.Child("qosClass"), now?["qosClass"], before?["qosClass"]);
+        string policy = old.Obj("spec").Text("restartPolicy");
+        HashSet<string> sidecars = [.. old.Obj("spec").Items("initContainers").Where(c => c.Text("restartPolicy") == "Always").Select(c => c.Text("name"))];
+        Transitions(errors, path, "containerStatuses", now, before, policy, []);
+        Transitions(errors, path, "initContainerStatuses", now, before, policy, sidecars);
+        Transitions(errors, path, "ephemeralContainerStatuses", now, before, "Never", []);
+        Addresses(errors, path.Child("podIPs"), now, "podIPs");
+        if (now.HasItems("hostIPs") && now.Items("hostIPs").First().Text("ip") is var first && first != now.Text("hostIP"))
+        {
+            errors.Add(FieldError.Invalid(path.Child("hostIPs").Index(0).Child("ip"), first, "must be equal to `hostIP`"));
+        }
+
+        Addresses(errors, path.Child("hostIPs"), now, "hostIPs");
         return errors;
+    }
+
+    /// <summary>What has ended and may not be started again stays ended.</summary>
+    private static void Transitions(
+        List<FieldError> errors, FieldPath path, string list, JsonObject? now, JsonObject? before, string policy, HashSet<string> sidecars)
+    {
+        if (policy == "Always")
+        {
+            return;
+        }
+
+        int i = 0;
+        foreach (JsonObject old in before.Items(list))
+        {
+            FieldPath at = path.Child(list).Index(i++).Child("state");
+            string name = old.Text("name");
+            bool mayRestart = policy == "OnFailure" && (old.Obj("state", "terminated").Long("exitCode") ?? 0) != 0;
+            if (!old.Obj("state").Has("terminated") || mayRestart || sidecars.Contains(name))
+            {
+                continue;
+            }
+
+            if (now.Items(list).Any(s => s.Text("name") == name && !s.Obj("state").Has("terminated")))
+            {
+                errors.Add(FieldError.Forbidden(at, "may not be transitioned to non-terminated state"));
+            }
+        }
+    }
+
+    private static void Addresses(List<FieldError> errors, FieldPath path, JsonObject? status, string list)
+    {
+        string[] addresses = [.. status.Items(list).Select(a => a.Text("ip"))];
+        int families = 0;
+        for (int i = 0; i < addresses.Length; i++)
+        {
+            Validating.IP(errors, path.Index(i), addresses[i]);
+            _ = Validating.IsIP(addresses[i], out bool v6);
+            families |= v6 ? 2 : 1;
+        }
+
+        if (addresses.Length > 2 || (addresses.Length == 2 && families != 3))
+        {
+            errors.Add(FieldError.Invalid(path, status.Arr(list), "may specify no more than one IP for each IP family"));
+        }
     }
 
     public static List<FieldError> EphemeralContainersUpdate(JsonObject updated, JsonObject old)

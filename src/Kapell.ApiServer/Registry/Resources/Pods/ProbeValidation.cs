@@ -9,7 +9,7 @@ internal static class ProbeValidation
     private static readonly string[] Numbers = ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"];
     private static readonly string[] Handlers = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
 
-    public static void OfContainer(List<FieldError> errors, JsonObject container, FieldPath path)
+    public static void OfContainer(List<FieldError> errors, JsonObject container, FieldPath path, long? grace)
     {
         if (container.Obj("lifecycle") is { } lifecycle)
         {
@@ -17,7 +17,7 @@ internal static class ProbeValidation
             {
                 if (lifecycle.Obj(hook) is { } handler)
                 {
-                    Handler(errors, path.Child("lifecycle", hook), handler);
+                    Handler(errors, path.Child("lifecycle", hook), handler, grace);
                 }
             }
         }
@@ -33,10 +33,15 @@ internal static class ProbeValidation
 
     private static void Probe(List<FieldError> errors, FieldPath path, JsonObject probe, bool readiness)
     {
-        Handler(errors, path, probe);
+        Handler(errors, path, probe, null);
         foreach (string number in Numbers)
         {
             Validating.NotNegativeNumber(errors, path, probe, number);
+        }
+
+        if (probe.Long("terminationGracePeriodSeconds") is <= 0 and var grace)
+        {
+            errors.Add(FieldError.Invalid(path.Child("terminationGracePeriodSeconds"), grace, "must be greater than 0"));
         }
 
         if (readiness)
@@ -50,18 +55,13 @@ internal static class ProbeValidation
             return;
         }
 
-        if (probe.Long("terminationGracePeriodSeconds") is <= 0 and var grace)
-        {
-            errors.Add(FieldError.Invalid(path.Child("terminationGracePeriodSeconds"), grace, "must be greater than 0"));
-        }
-
         if (probe.Long("successThreshold") is not 1)
         {
             errors.Add(FieldError.Invalid(path.Child("successThreshold"), probe.Long("successThreshold") ?? 0, "must be 1"));
         }
     }
 
-    private static void Handler(List<FieldError> errors, FieldPath path, JsonObject handler)
+    private static void Handler(List<FieldError> errors, FieldPath path, JsonObject handler, long? grace)
     {
         int count = 0;
         foreach (string kind in Handlers)
@@ -77,7 +77,7 @@ internal static class ProbeValidation
                 continue;
             }
 
-            Action(errors, path.Child(kind), kind, action);
+            Action(errors, path.Child(kind), kind, action, grace);
         }
 
         if (count == 0)
@@ -86,7 +86,7 @@ internal static class ProbeValidation
         }
     }
 
-    private static void Action(List<FieldError> errors, FieldPath path, string kind, JsonObject action)
+    private static void Action(List<FieldError> errors, FieldPath path, string kind, JsonObject action, long? grace)
     {
         switch (kind)
         {
@@ -97,10 +97,9 @@ internal static class ProbeValidation
                 Validating.RequiredText(errors, path, action, "path");
                 PortNumberOrName(errors, path.Child("port"), action["port"]);
                 Validating.OneOf(errors, path.Child("scheme"), action.Text("scheme"), "HTTP", "HTTPS");
-                int i = 0;
                 foreach (string header in action.Items("httpHeaders").Select(h => h.Text("name")))
                 {
-                    Validating.Messages(errors, path.Child("httpHeaders").Index(i++).Child("name"), header, Names.IsHttpHeaderName(header));
+                    Validating.Messages(errors, path.Child("httpHeaders"), header, Names.IsHttpHeaderName(header));
                 }
 
                 break;
@@ -109,6 +108,9 @@ internal static class ProbeValidation
                 break;
             case "grpc":
                 ContainerValidation.PortNumber(errors, path.Child("port"), action.Long("port") ?? 0);
+                break;
+            case "sleep" when (action.Long("seconds") ?? 0) is var seconds && (seconds < 0 || seconds > grace):
+                errors.Add(FieldError.Invalid(path, seconds, $"must be non-negative and less than terminationGracePeriodSeconds ({grace})"));
                 break;
         }
     }

@@ -87,6 +87,13 @@ internal static class ResourceValidation
         }
     }
 
+    /// <summary>What a quota may bound without a domain in its name (core helper: IsStandardQuotaResourceName).</summary>
+    public static bool IsStandardForQuota(string name) => IsStandard(name) || name.StartsWith("count/", StringComparison.Ordinal);
+
+    /// <summary>Things that come one by one (core helper: IsIntegerResourceName).</summary>
+    public static bool IsCounted(string name) => name is "pods" or "services" or "replicationcontrollers" or "resourcequotas" or "secrets" or "configmaps"
+        or "persistentvolumeclaims" or "services.nodeports" or "services.loadbalancers" || name.StartsWith("count/", StringComparison.Ordinal);
+
     private static bool IsStandardForContainers(string name) =>
         name is "cpu" or "memory" or "ephemeral-storage" || name.StartsWith("hugepages-", StringComparison.Ordinal);
 

@@ -20,26 +20,34 @@ internal static class VolumeValidation
         foreach (JsonObject volume in spec.Items("volumes"))
         {
             FieldPath at = path.Index(i++);
+            int before = errors.Count;
             Source(errors, at, volume);
             string name = volume.Text("name");
             Validating.RequiredName(errors, at.Child("name"), name, Names.IsDns1123Label);
-            if (name.Length > 0 && !names.Add(name))
+            if (names.Contains(name))
             {
                 errors.Add(FieldError.Duplicate(at.Child("name"), name));
+            }
+
+            // A volume that is wrong is none that could be mounted.
+            if (errors.Count == before)
+            {
+                names.Add(name);
             }
         }
 
         return names;
     }
 
-    public static void Mounts(List<FieldError> errors, JsonObject container, FieldPath path, HashSet<string> volumes)
+    public static void Mounts(List<FieldError> errors, JsonObject container, FieldPath path, HashSet<string> volumes, JsonObject spec)
     {
         HashSet<string> mountPaths = new(StringComparer.Ordinal);
         HashSet<string> devices = [.. container.Items("volumeDevices").Select(d => d.Text("name"))];
+        FieldPath list = path.Child("volumeMounts");
         int i = 0;
         foreach (JsonObject mount in container.Items("volumeMounts"))
         {
-            FieldPath at = path.Child("volumeMounts").Index(i++);
+            FieldPath at = list.Index(i++);
             string name = mount.Text("name");
             string mountPath = mount.Text("mountPath");
             Validating.RequiredText(errors, at, mount, "name");
@@ -59,7 +67,13 @@ internal static class VolumeValidation
                 errors.Add(FieldError.Invalid(at.Child("name"), name, "must not already exist in volumeDevices"));
             }
 
-            DescendingPath(errors, at.Child("subPath"), mount.Text("subPath"));
+            if (container.Items("volumeDevices").Any(d => d.Text("devicePath") == mountPath))
+            {
+                errors.Add(FieldError.Invalid(at.Child("mountPath"), mountPath, "must not already exist as a path in volumeDevices"));
+            }
+
+            // From here on upstream names the list, not the item.
+            DescendingPath(errors, list.Child("subPath"), mount.Text("subPath"));
             if (mount.Text("subPathExpr").Length > 0)
             {
                 if (mount.Text("subPath").Length > 0)
@@ -67,27 +81,90 @@ internal static class VolumeValidation
                     errors.Add(FieldError.Invalid(at.Child("subPathExpr"), mount.Text("subPathExpr"), "subPathExpr and subPath are mutually exclusive"));
                 }
 
-                DescendingPath(errors, at.Child("subPathExpr"), mount.Text("subPathExpr"));
+                DescendingPath(errors, list.Child("subPathExpr"), mount.Text("subPathExpr"));
             }
 
-            Propagation(errors, at.Child("mountPropagation"), mount, container);
+            Propagation(errors, list.Child("mountPropagation"), mount, container);
+            RecursiveReadOnly(errors, list.Child("recursiveReadOnly"), mount);
         }
 
-        Devices(errors, container, path.Child("volumeDevices"), volumes);
+        Devices(errors, container, path.Child("volumeDevices"), volumes, spec);
     }
 
-    private static void Devices(List<FieldError> errors, JsonObject container, FieldPath path, HashSet<string> volumes)
+    private static void Devices(List<FieldError> errors, JsonObject container, FieldPath path, HashSet<string> volumes, JsonObject spec)
     {
+        HashSet<string> names = new(StringComparer.Ordinal);
+        HashSet<string> paths = new(StringComparer.Ordinal);
         int i = 0;
         foreach (JsonObject device in container.Items("volumeDevices"))
         {
             FieldPath at = path.Index(i++);
+            string name = device.Text("name");
+            string devicePath = device.Text("devicePath");
             Validating.RequiredText(errors, at, device, "name");
-            Validating.RequiredText(errors, at, device, "devicePath");
-            if (device.Text("name") is { Length: > 0 } name && !volumes.Contains(name))
+            if (name.Length > 0 && !names.Add(name))
+            {
+                errors.Add(FieldError.Invalid(at.Child("name"), name, "must be unique"));
+            }
+
+            if (!volumes.Contains(name))
             {
                 errors.Add(FieldError.NotFound(at.Child("name"), name));
             }
+            else if (spec.Items("volumes").First(v => v.Text("name") == name) is var volume && !volume.Has("persistentVolumeClaim") && !volume.Has("ephemeral"))
+            {
+                errors.Add(FieldError.Invalid(at.Child("name"), name,
+                    "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"));
+            }
+
+            Validating.RequiredText(errors, at, device, "devicePath");
+            if (paths.Contains(devicePath))
+            {
+                errors.Add(FieldError.Invalid(at.Child("devicePath"), devicePath, "must be unique"));
+            }
+
+            if (devicePath.Split('/').Contains(".."))
+            {
+                errors.Add(FieldError.Invalid(at.Child("devicePath"), devicePath, "can not contain backsteps ('..')"));
+            }
+            else
+            {
+                paths.Add(devicePath);
+            }
+
+            if (container.Items("volumeMounts").Any(m => m.Text("name") == name))
+            {
+                errors.Add(FieldError.Invalid(at.Child("name"), name, "must not already exist in volumeMounts"));
+            }
+
+            if (container.Items("volumeMounts").Any(m => m.Text("mountPath") == devicePath))
+            {
+                errors.Add(FieldError.Invalid(at.Child("devicePath"), devicePath, "must not already exist as a path in volumeMounts"));
+            }
+        }
+    }
+
+    private static void RecursiveReadOnly(List<FieldError> errors, FieldPath path, JsonObject mount)
+    {
+        if (!mount.Has("recursiveReadOnly") || mount.Text("recursiveReadOnly") == "Disabled")
+        {
+            return;
+        }
+
+        if (mount.Text("recursiveReadOnly") is not ("Enabled" or "IfPossible"))
+        {
+            Validating.OneOf(errors, path, mount.Text("recursiveReadOnly"), "Disabled", "Enabled", "IfPossible");
+            return;
+        }
+
+        if (mount.Bool("readOnly") != true)
+        {
+            errors.Add(FieldError.Forbidden(path, "may only be specified when readOnly is true"));
+        }
+
+        if (mount.Has("mountPropagation") && mount.Text("mountPropagation") != "None")
+        {
+            errors.Add(FieldError.Forbidden(path, "may only be specified when mountPropagation is None or not specified"));
         }
     }
 
@@ -144,8 +221,12 @@ internal static class VolumeValidation
                 break;
             case "hostPath":
                 Validating.RequiredText(errors, path, source, "path");
-                NoBacksteps(errors, path.Child("path"), source.Text("path"));
-                Validating.OneOf(errors, path.Child("type"), source.Text("type"), HostPathTypes);
+                if (source.Text("path").Length > 0)
+                {
+                    NoBacksteps(errors, path.Child("path"), source.Text("path"));
+                    Validating.OneOf(errors, path.Child("type"), source.Text("type"), HostPathTypes);
+                }
+
                 break;
             case "secret":
                 Validating.RequiredText(errors, path, source, "secretName");
@@ -161,7 +242,7 @@ internal static class VolumeValidation
                 break;
             case "projected":
                 Mode(errors, path.Child("defaultMode"), source.Long("defaultMode"));
-                Projections(errors, path.Child("sources"), source);
+                Projections(errors, path, source);
                 break;
             case "persistentVolumeClaim":
                 Validating.RequiredText(errors, path, source, "claimName");
@@ -169,7 +250,7 @@ internal static class VolumeValidation
             case "nfs":
                 Validating.RequiredText(errors, path, source, "server");
                 Validating.RequiredText(errors, path, source, "path");
-                if (source.Text("path") is { Length: > 0 } nfs && !nfs.StartsWith('/'))
+                if (source.Text("path") is var nfs && !nfs.StartsWith('/'))
                 {
                     errors.Add(FieldError.Invalid(path.Child("path"), nfs, "must be an absolute path"));
                 }
@@ -184,42 +265,58 @@ internal static class VolumeValidation
         }
     }
 
-    private static void Projections(List<FieldError> errors, FieldPath path, JsonObject projected)
+    private static void Projections(List<FieldError> errors, FieldPath volume, JsonObject projected)
     {
+        HashSet<string> files = new(StringComparer.Ordinal);
         int i = 0;
         foreach (JsonObject projection in projected.Items("sources"))
         {
-            FieldPath at = path.Index(i++);
-            if (projection.Count(f => f.Value is not null) > 1)
-            {
-                errors.Add(FieldError.Forbidden(at, "may not specify more than 1 volume type"));
-            }
-
+            FieldPath at = volume.Child("sources").Index(i++);
             foreach (string kind in new[] { "secret", "configMap" })
             {
                 if (projection.Obj(kind) is { } source)
                 {
                     Validating.RequiredText(errors, at.Child(kind), source, "name");
-                    Files(errors, at.Child(kind), source);
+                    Files(errors, at.Child(kind), source, f => Once(errors, volume, files, f, source.Text("name")));
                 }
             }
 
-            DownwardItems(errors, at.Child("downwardAPI"), projection.Obj("downwardAPI"));
+            DownwardItems(errors, at.Child("downwardAPI"), projection.Obj("downwardAPI"), f => Once(errors, volume, files, f, f));
             if (projection.Obj("serviceAccountToken") is { } token)
             {
-                FieldPath tokenPath = at.Child("serviceAccountToken");
-                if (token.Long("expirationSeconds") < 600)
+                long seconds = token.Long("expirationSeconds") ?? 0;
+                FieldPath secondsPath = at.Child("serviceAccountToken", "expirationSeconds");
+                if (seconds < 600)
                 {
-                    errors.Add(FieldError.Invalid(
-                        tokenPath.Child("expirationSeconds"), token.Long("expirationSeconds"), "may not specify a duration less than 10 minutes"));
+                    errors.Add(FieldError.Invalid(secondsPath, seconds, "may not specify a duration less than 10 minutes"));
                 }
 
-                Validating.RequiredText(errors, tokenPath, token, "path");
+                if (seconds > 1L << 32)
+                {
+                    errors.Add(FieldError.Invalid(secondsPath, seconds, "may not specify a duration larger than 2^32 seconds"));
+                }
+
+                // Upstream names the volume here, not the projection.
+                Validating.RequiredText(errors, volume, token, "path");
+                LocalPath(errors, volume.Child("path"), token.Text("path"));
+            }
+
+            if (projection.Count(f => f.Value is not null) > 1)
+            {
+                errors.Add(FieldError.Forbidden(at, "may not specify more than 1 volume type per source"));
             }
         }
     }
 
-    private static void Files(List<FieldError> errors, FieldPath path, JsonObject source)
+    private static void Once(List<FieldError> errors, FieldPath path, HashSet<string> seen, string file, string shown)
+    {
+        if (file.Length > 0 && !seen.Add(file))
+        {
+            errors.Add(FieldError.Invalid(path, shown, "conflicting duplicate paths"));
+        }
+    }
+
+    private static void Files(List<FieldError> errors, FieldPath path, JsonObject source, Action<string>? seen = null)
     {
         Mode(errors, path.Child("defaultMode"), source.Long("defaultMode"));
         int i = 0;
@@ -230,18 +327,17 @@ internal static class VolumeValidation
             Validating.RequiredText(errors, at, item, "path");
             LocalPath(errors, at.Child("path"), item.Text("path"));
             Mode(errors, at.Child("mode"), item.Long("mode"));
+            seen?.Invoke(item.Text("path"));
         }
     }
 
-    private static void DownwardItems(List<FieldError> errors, FieldPath path, JsonObject? source)
+    /// <summary>Upstream names the source of all items here, not the item.</summary>
+    private static void DownwardItems(List<FieldError> errors, FieldPath at, JsonObject? source, Action<string>? seen = null)
     {
-        int i = 0;
         foreach (JsonObject item in source.Items("items"))
         {
-            FieldPath at = path.Child("items").Index(i++);
             Validating.RequiredText(errors, at, item, "path");
             LocalPath(errors, at.Child("path"), item.Text("path"));
-            Mode(errors, at.Child("mode"), item.Long("mode"));
             if (item.Has("fieldRef") && item.Has("resourceFieldRef"))
             {
                 errors.Add(FieldError.Invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"));
@@ -250,6 +346,9 @@ internal static class VolumeValidation
             {
                 errors.Add(FieldError.Required(at, "one of fieldRef and resourceFieldRef is required"));
             }
+
+            Mode(errors, at.Child("mode"), item.Long("mode"));
+            seen?.Invoke(item.Text("path"));
         }
     }
 
