@@ -7,7 +7,7 @@ internal sealed class ControllerManagerFlags
 {
     private readonly FlagValue<int> _deployments, _replicaSets, _daemonSets, _jobs, _namespaces, _endpoints, _slices, _gc, _ttl, _tokens, _maskSize, _podGc;
     private readonly FlagValue<bool> _allocateCidrs;
-    private readonly FlagValue<string> _clusterCidr, _rootCaFile;
+    private readonly FlagValue<string> _clusterCidr, _rootCaFile, _privateKeyFile;
     private readonly FlagValue<TimeSpan> _monitorPeriod, _monitorGrace, _startupGrace;
 
     public ControllerManagerFlags()
@@ -54,7 +54,7 @@ internal sealed class ControllerManagerFlags
         _clusterCidr = Set.String("cluster-cidr", "", "CIDR range for pods in the cluster.");
         _maskSize = Set.Int("node-cidr-mask-size", 24, "Mask size for a node's range.");
         _rootCaFile = Set.String("root-ca-file", "", "Authority published to every namespace as kube-root-ca.crt.");
-        _ = Set.String("service-account-private-key-file", "", "Accepted for upstream's sake: token secrets are not signed here.");
+        _privateKeyFile = Set.String("service-account-private-key-file", "", "Private RSA or ECDSA key that signs service account token secrets.");
         ServiceAccountCredentials = Set.Bool("use-service-account-credentials", false, "Use a service account of its own for each controller.");
         Set.Examples.Add("kube-controller-manager --kubeconfig=controller-manager.kubeconfig --root-ca-file=ca.crt");
     }
@@ -125,6 +125,7 @@ internal sealed class ControllerManagerFlags
         ConcurrentServiceAccountTokenSyncs = _tokens.Value, TerminatedPodGcThreshold = _podGc.Value, NodeMonitorPeriod = _monitorPeriod.Value,
         NodeMonitorGracePeriod = _monitorGrace.Value, NodeStartupGracePeriod = _startupGrace.Value, AllocateNodeCidrs = _allocateCidrs.Value,
         ClusterCidr = _clusterCidr.Value, NodeCidrMaskSize = _maskSize.Value,
+        TokenSigner = _privateKeyFile.Value.Length > 0 ? ServiceAccounts.TokenSigner.Load(_privateKeyFile.Value) : null,
         RootCa = _rootCaFile.Value.Length > 0 ? File.ReadAllText(_rootCaFile.Value) : "",
     };
 }

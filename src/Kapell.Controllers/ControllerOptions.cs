@@ -32,6 +32,9 @@ internal sealed record ControllerOptions
     /// <summary>The PEM text published as kube-root-ca.crt.</summary>
     public string RootCa { get; init; } = "";
 
+    /// <summary>Null: token secrets are not filled.</summary>
+    public ServiceAccounts.TokenSigner? TokenSigner { get; init; }
+
     public TimeSpan NodeMonitorPeriod { get; init; } = TimeSpan.FromSeconds(5);
 
     public TimeSpan NodeMonitorGracePeriod { get; init; } = TimeSpan.FromSeconds(40);

@@ -11,6 +11,7 @@ internal static class ControllerRegistry
     public static readonly IReadOnlyList<(string Name, string Alias, Func<ControllerContext, IController?> Create)> All =
     [
         ("serviceaccount-controller", "serviceaccount", DefaultServiceAccountController.Create),
+        ("serviceaccount-token-controller", "serviceaccount-token", c => c.Options.TokenSigner is { } signer ? TokenSecretController.Create(c, signer) : null),
         ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", c => c.Options.RootCa.Length > 0 ? RootCaPublisher.Create(c) : null),
         ("namespace-controller", "namespace", NamespaceController.Create),
         ("replicaset-controller", "replicaset", ReplicaSetController.Create),
