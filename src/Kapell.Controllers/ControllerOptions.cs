@@ -13,6 +13,10 @@ internal sealed record ControllerOptions
 
     public int ConcurrentDaemonSetSyncs { get; init; } = 2;
 
+    public int ConcurrentStatefulSetSyncs { get; init; } = 5;
+
+    public int ConcurrentCronJobSyncs { get; init; } = 5;
+
     public int ConcurrentJobSyncs { get; init; } = 5;
 
     public int ConcurrentEndpointSyncs { get; init; } = 5;
