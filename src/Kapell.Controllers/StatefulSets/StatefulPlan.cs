@@ -50,11 +50,8 @@ internal static class StatefulPlan
         }
 
         bool ordered = set.Spec.Text("podManagementPolicy") != "Parallel";
-        KubeObject? firstUnavailable = replicas.Contains(null) && Array.IndexOf(replicas, null) < FirstUnavailable(set, replicas, now)
-            ? null
-            : replicas.FirstOrDefault(p => p is not null && !IsAvailable(set, p, now)) ?? condemned.LastOrDefault(p => !IsAvailable(set, p, now));
         bool blocked = Replicas(set, replicas, start, ordered, now, step);
-        blocked = blocked || Condemned(set, condemned, ordered, firstUnavailable, now, step);
+        blocked = blocked || Condemned(set, condemned, ordered, now, step);
         if (!blocked && set.Spec.Get("updateStrategy").Text("type") != "OnDelete")
         {
             Update(set, replicas, update, now, step);
@@ -72,7 +69,7 @@ internal static class StatefulPlan
             return update;
         }
 
-        long below = strategy.Get("rollingUpdate").Has("partition") || strategy.Has("rollingUpdate")
+        long below = strategy.Has("rollingUpdate")
             ? strategy.Get("rollingUpdate").Long("partition")
             : set.Status.Long("currentReplicas");
         return ordinal < StatefulPods.Start(set) + below ? current : update;
@@ -166,9 +163,10 @@ internal static class StatefulPlan
         return false;
     }
 
-    private static bool Condemned(
-        KubeObject set, List<KubeObject> condemned, bool ordered, KubeObject? firstUnavailable, DateTimeOffset now, StatefulStep step)
+    // In order we come here only when all that stay are available; of those that go, the lowest that is not may go though others wait for it.
+    private static bool Condemned(KubeObject set, List<KubeObject> condemned, bool ordered, DateTimeOffset now, StatefulStep step)
     {
+        KubeObject? firstUnavailable = condemned.FindLast(p => !IsAvailable(set, p, now));
         foreach (KubeObject pod in condemned)
         {
             if (pod.IsDeleting)
@@ -241,12 +239,6 @@ internal static class StatefulPlan
                 return;
             }
         }
-    }
-
-    private static int FirstUnavailable(KubeObject set, KubeObject?[] replicas, DateTimeOffset now)
-    {
-        int at = Array.FindIndex(replicas, p => p is not null && !IsAvailable(set, p, now));
-        return at < 0 ? int.MaxValue : at;
     }
 
     private static bool IsAvailable(KubeObject set, KubeObject pod, DateTimeOffset now) =>
