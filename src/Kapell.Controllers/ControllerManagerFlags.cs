@@ -5,9 +5,9 @@ namespace Kapell.Controllers;
 /// <summary>The flags of kube-controller-manager that mean something here, under upstream's names and defaults.</summary>
 internal sealed class ControllerManagerFlags
 {
-    private readonly FlagValue<int> _deployments, _replicaSets, _daemonSets, _jobs, _namespaces, _endpoints, _slices, _gc, _ttl, _tokens, _maskSize, _podGc;
+    private readonly FlagValue<int> _deployments, _replicaSets, _daemonSets, _statefulSets, _cronJobs, _jobs, _namespaces, _endpoints, _slices, _gc, _ttl, _tokens, _maskSize, _podGc;
     private readonly FlagValue<bool> _allocateCidrs;
-    private readonly FlagValue<string> _clusterCidr, _rootCaFile;
+    private readonly FlagValue<string> _clusterCidr, _rootCaFile, _privateKeyFile;
     private readonly FlagValue<TimeSpan> _monitorPeriod, _monitorGrace, _startupGrace;
 
     public ControllerManagerFlags()
@@ -39,6 +39,8 @@ internal sealed class ControllerManagerFlags
         _deployments = Set.Int("concurrent-deployment-syncs", 5, "Deployments synced at once.");
         _replicaSets = Set.Int("concurrent-replicaset-syncs", 5, "Replica sets synced at once.");
         _daemonSets = Set.Int("concurrent-daemonset-syncs", 2, "Daemon sets synced at once.");
+        _statefulSets = Set.Int("concurrent-statefulset-syncs", 5, "Stateful sets synced at once.");
+        _cronJobs = Set.Int("concurrent-cron-job-syncs", 5, "Cron jobs synced at once.");
         _jobs = Set.Int("concurrent-job-syncs", 5, "Jobs synced at once.");
         _namespaces = Set.Int("concurrent-namespace-syncs", 10, "Namespaces synced at once.");
         _endpoints = Set.Int("concurrent-endpoint-syncs", 5, "Endpoints synced at once.");
@@ -54,7 +56,7 @@ internal sealed class ControllerManagerFlags
         _clusterCidr = Set.String("cluster-cidr", "", "CIDR range for pods in the cluster.");
         _maskSize = Set.Int("node-cidr-mask-size", 24, "Mask size for a node's range.");
         _rootCaFile = Set.String("root-ca-file", "", "Authority published to every namespace as kube-root-ca.crt.");
-        _ = Set.String("service-account-private-key-file", "", "Accepted for upstream's sake: token secrets are not signed here.");
+        _privateKeyFile = Set.String("service-account-private-key-file", "", "Private RSA or ECDSA key that signs service account token secrets.");
         ServiceAccountCredentials = Set.Bool("use-service-account-credentials", false, "Use a service account of its own for each controller.");
         Set.Examples.Add("kube-controller-manager --kubeconfig=controller-manager.kubeconfig --root-ca-file=ca.crt");
     }
@@ -120,11 +122,13 @@ internal sealed class ControllerManagerFlags
     public ControllerOptions Options() => new()
     {
         ConcurrentDeploymentSyncs = _deployments.Value, ConcurrentReplicaSetSyncs = _replicaSets.Value, ConcurrentDaemonSetSyncs = _daemonSets.Value,
+        ConcurrentStatefulSetSyncs = _statefulSets.Value, ConcurrentCronJobSyncs = _cronJobs.Value,
         ConcurrentJobSyncs = _jobs.Value, ConcurrentNamespaceSyncs = _namespaces.Value, ConcurrentEndpointSyncs = _endpoints.Value,
         ConcurrentServiceEndpointSyncs = _slices.Value, ConcurrentGcSyncs = _gc.Value, ConcurrentTtlAfterFinishedSyncs = _ttl.Value,
         ConcurrentServiceAccountTokenSyncs = _tokens.Value, TerminatedPodGcThreshold = _podGc.Value, NodeMonitorPeriod = _monitorPeriod.Value,
         NodeMonitorGracePeriod = _monitorGrace.Value, NodeStartupGracePeriod = _startupGrace.Value, AllocateNodeCidrs = _allocateCidrs.Value,
         ClusterCidr = _clusterCidr.Value, NodeCidrMaskSize = _maskSize.Value,
+        TokenSigner = _privateKeyFile.Value.Length > 0 ? ServiceAccounts.TokenSigner.Load(_privateKeyFile.Value) : null,
         RootCa = _rootCaFile.Value.Length > 0 ? File.ReadAllText(_rootCaFile.Value) : "",
     };
 }

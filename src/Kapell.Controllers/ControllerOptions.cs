@@ -13,6 +13,10 @@ internal sealed record ControllerOptions
 
     public int ConcurrentDaemonSetSyncs { get; init; } = 2;
 
+    public int ConcurrentStatefulSetSyncs { get; init; } = 5;
+
+    public int ConcurrentCronJobSyncs { get; init; } = 5;
+
     public int ConcurrentJobSyncs { get; init; } = 5;
 
     public int ConcurrentEndpointSyncs { get; init; } = 5;
@@ -31,6 +35,9 @@ internal sealed record ControllerOptions
 
     /// <summary>The PEM text published as kube-root-ca.crt.</summary>
     public string RootCa { get; init; } = "";
+
+    /// <summary>Null: token secrets are not filled.</summary>
+    public ServiceAccounts.TokenSigner? TokenSigner { get; init; }
 
     public TimeSpan NodeMonitorPeriod { get; init; } = TimeSpan.FromSeconds(5);
 

@@ -11,6 +11,7 @@ internal static class ControllerRegistry
     public static readonly IReadOnlyList<(string Name, string Alias, Func<ControllerContext, IController?> Create)> All =
     [
         ("serviceaccount-controller", "serviceaccount", DefaultServiceAccountController.Create),
+        ("serviceaccount-token-controller", "serviceaccount-token", c => c.Options.TokenSigner is { } signer ? TokenSecretController.Create(c, signer) : null),
         ("root-ca-certificate-publisher-controller", "root-ca-cert-publisher", c => c.Options.RootCa.Length > 0 ? RootCaPublisher.Create(c) : null),
         ("namespace-controller", "namespace", NamespaceController.Create),
         ("replicaset-controller", "replicaset", ReplicaSetController.Create),
@@ -18,7 +19,10 @@ internal static class ControllerRegistry
         ("node-lifecycle-controller", "nodelifecycle", Nodes.NodeLifecycleController.Create),
         ("taint-eviction-controller", "taint-eviction-controller", Nodes.TaintEvictionController.Create),
         ("daemonset-controller", "daemonset", DaemonSets.DaemonSetController.Create),
+        ("statefulset-controller", "statefulset", StatefulSets.StatefulSetController.Create),
         ("job-controller", "job", Jobs.JobController.Create),
+        ("cronjob-controller", "cronjob", CronJobs.CronJobController.Create),
+        ("disruption-controller", "disruption", Disruptions.DisruptionController.Create),
         ("ttl-after-finished-controller", "ttl-after-finished", Jobs.TtlAfterFinishedController.Create),
         ("pod-garbage-collector-controller", "podgc", PodGc.PodGarbageCollector.Create),
         ("endpointslice-controller", "endpointslice", Endpoints.EndpointSliceController.Create),

@@ -74,9 +74,11 @@ public static class KubeletCommand
             Options = options, Client = client, Reader = reader, Volumes = volumes, Probes = probes, Statuses = new StatusManager(client, time, log),
             Runtime = new PodRuntime(
                 cri, reader, images, new EnvironmentBuilder(objects, options, Allocatable), volumes, handlers, events, options, machine, time, log),
-            Cgroups = CgroupPaths.Detect(), Events = events, Machine = machine, Time = time, Logger = log,
+            Allocatable = Allocatable, Cgroups = CgroupPaths.Detect(), Events = events, Machine = machine, Time = time, Logger = log,
         };
-        NodeAgent agent = new(shared, pods);
+        MirrorPods? mirrors = client is null ? null : new MirrorPods(client, pods!, shared.Statuses, options, log);
+        NodeAgent agent = new(shared, pods, mirrors);
+        shared.Admitted = () => agent.Admitted;
         await using KubeletServer server = new(options, shared, cri, agent, time, logs);
         await server.StartAsync(stopping);
         Log.Serving(log, options.Address, options.Port, options.NodeName, version.RuntimeName, version.RuntimeVersion);

@@ -33,6 +33,15 @@ internal static partial class Native
     public static bool IsMountPoint(string path) =>
         File.ReadLines("/proc/self/mountinfo").Any(line => line.Split(' ') is { Length: > 4 } words && words[4].Replace("\\040", " ", StringComparison.Ordinal) == path);
 
+    /// <summary>The type bits of a file's mode (S_IFMT), links followed; 0 when there is nothing.</summary>
+    public static int FileType(string path)
+    {
+        const int TypeMask = 0xF000;
+        const int ModeOffset = 28; // struct statx: the same on every architecture
+        byte[] buffer = new byte[256];
+        return Statx(-100, path, 0, 2, buffer) == 0 ? BitConverter.ToUInt16(buffer, ModeOffset) & TypeMask : 0;
+    }
+
     public static void ChangeOwner(string path, int user, int group)
     {
         if (LChown(path, user, group) != 0)
@@ -43,6 +52,9 @@ internal static partial class Native
 
     [LibraryImport("libc", EntryPoint = "rmdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int RmDir(string path);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int folder, string path, int flags, uint mask, byte[] buffer);
 
     [LibraryImport("libc", EntryPoint = "rename", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int RenameCall(string from, string to);

@@ -1,10 +1,12 @@
 using System.Collections.Concurrent;
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Grpc.Core;
 using Kapell.Client.Informers;
 using Kapell.Kubelet.Pods;
 using Kapell.Kubelet.Runtime;
+using Kapell.Kubelet.Volumes;
 using Kapell.Machinery;
 using Kapell.Machinery.Yaml;
 
@@ -14,19 +16,23 @@ namespace Kapell.Kubelet;
 /// Gives each pod of this node its worker: from the API server's watch, from static pod files, and for what the runtime still runs of
 /// pods that nobody knows. Looks at the whole runtime each second and wakes the workers whose pods changed.
 /// </summary>
-internal sealed class NodeAgent(PodServices services, Informer? pods)
+internal sealed class NodeAgent(PodServices services, Informer? pods, MirrorPods? mirrors)
 {
     private static readonly TimeSpan RelistEvery = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LeftoversEvery = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan UsageEvery = TimeSpan.FromSeconds(10);
     private readonly ConcurrentDictionary<string, (PodWorker Worker, Task Task)> _workers = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _static = new(StringComparer.Ordinal); // File to uid; the relist loop's own.
     private readonly Lock _lock = new();
     private CancellationToken _stopping;
     private DateTimeOffset _leftoversAt;
+    private DateTimeOffset _usageAt;
 
     public long RelistedAt { get; private set; }
 
     public IEnumerable<Pod> Pods => _workers.Values.Select(w => w.Worker.Pod);
+
+    public IEnumerable<Pod> Admitted => _workers.Values.Where(w => w.Worker.HoldsRoom).Select(w => w.Worker.Pod);
 
     public Pod? Find(string ns, string name) => Pods.Where(p => p.Namespace == ns && p.Name == name).OrderBy(p => p.IsDeleting).FirstOrDefault();
 
@@ -53,6 +59,10 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
                 {
                     ReadStaticPods();
                     await RelistAsync(stopping);
+                    if (mirrors is not null)
+                    {
+                        await mirrors.SyncAsync([.. Pods.Where(p => p.IsStatic && _static.ContainsValue(p.Uid))], stopping);
+                    }
                 }
                 catch (Exception e) when (e is RpcException or IOException && !stopping.IsCancellationRequested)
                 {
@@ -146,10 +156,27 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
         }
 
         DateTimeOffset now = services.Time.GetUtcNow();
+        if (now - _usageAt > UsageEvery)
+        {
+            _usageAt = now;
+            LookAtUsage();
+        }
+
         if ((pods is null || pods.HasSynced) && now - _leftoversAt > LeftoversEvery)
         {
             _leftoversAt = now;
             RemoveLeftovers(all);
+        }
+    }
+
+    private void LookAtUsage()
+    {
+        foreach (PodWorker worker in _workers.Values.Select(w => w.Worker).Where(w => w.HoldsRoom))
+        {
+            if (EmptyDirUsage.Excess(worker.Pod, services.Options.PodDir(worker.Pod.Uid)) is { } excess)
+            {
+                worker.Evict(excess);
+            }
         }
     }
 
@@ -227,7 +254,15 @@ internal sealed class NodeAgent(PodServices services, Informer? pods)
         metadata["name"] = $"{metadata["name"]}-{services.Options.NodeName}";
         JsonObject annotations = metadata["annotations"] as JsonObject ?? [];
         annotations["kubernetes.io/config.source"] = Pod.StaticSource;
+        annotations["kubernetes.io/config.hash"] = uid;
+        annotations["kubernetes.io/config.seen"] = services.Time.GetUtcNow().UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fffffff'Z'", CultureInfo.InvariantCulture);
         metadata["annotations"] = annotations.Parent is null ? annotations : annotations.DeepClone();
+        // Kubernetes: config/common.go applyDefaults: nothing evicts a static pod, since nothing could bring it back.
+        JsonObject spec = json["spec"] as JsonObject ?? throw new JsonException("spec is missing");
+        spec["nodeName"] = services.Options.NodeName;
+        JsonArray tolerations = spec["tolerations"] as JsonArray ?? [];
+        tolerations.Add((JsonNode)new JsonObject { ["operator"] = "Exists", ["effect"] = "NoExecute" });
+        spec["tolerations"] = tolerations.Parent is null ? tolerations : tolerations.DeepClone();
         return new Pod(KubeObject.From(json));
     }
 }

@@ -19,8 +19,6 @@ internal static class DaemonPods
         ("node.kubernetes.io/memory-pressure", "NoSchedule"), ("node.kubernetes.io/pid-pressure", "NoSchedule"), ("node.kubernetes.io/unschedulable", "NoSchedule"),
     ];
 
-    public static string Hash(KubeObject set) => TemplateHash.Of(Documents.Canonical(set.Spec.Get("template").Node()), null);
-
     /// <summary>Whether a pod should be made on the node, and whether one that is there may stay.</summary>
     public static (bool ShouldRun, bool MayStay) Fits(KubeObject set, KubeObject node)
     {

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Kapell.Client;
+using Kapell.Client.Events;
 using Kapell.Client.Informers;
 using Kapell.Client.Queues;
 using Kapell.Controllers.Shared;
@@ -8,8 +9,7 @@ using Kapell.Machinery;
 namespace Kapell.Controllers.DaemonSets;
 
 /// <summary>
-/// One pod of a DaemonSet on every node that fits (pkg/controller/daemon). Updates roll by the template's hash; ControllerRevisions, which
-/// rollout history and undo need, are not written yet.
+/// One pod of a DaemonSet on every node that fits (pkg/controller/daemon). Updates roll by the hash of the newest ControllerRevision.
 /// </summary>
 internal sealed class DaemonSetController : IReconciler<ObjectKey>
 {
@@ -18,6 +18,10 @@ internal sealed class DaemonSetController : IReconciler<ObjectKey>
     private readonly Informer _sets;
     private readonly Informer _pods;
     private readonly Informer _nodes;
+    private readonly Informer _revisions;
+    private readonly RevisionHistory _history;
+    private readonly EventRecorder _events;
+    private readonly FailureBackoff _failures;
     private readonly WorkQueue<ObjectKey> _queue;
     private readonly Expectations _expectations;
     private readonly PodControl _podControl;
@@ -33,7 +37,12 @@ internal sealed class DaemonSetController : IReconciler<ObjectKey>
         _nodes = context.Informers.For(Resources.Nodes);
         _queue = context.Queue();
         _expectations = new Expectations(_time);
-        _podControl = new PodControl(_client, context.RecorderFor("daemonset-controller", _client));
+        _events = context.RecorderFor("daemonset-controller", _client);
+        _podControl = new PodControl(_client, _events);
+        _failures = new FailureBackoff(_time);
+        _revisions = context.Informers.For(Resources.ControllerRevisions);
+        _revisions.AddIndex(Owners.ControllerIndexName, Owners.ControllerIndex);
+        _history = new RevisionHistory(_client, Resources.DaemonSets, _revisions, DaemonPods.HashLabel);
         _claims = new Claims(_client, Resources.DaemonSets, Resources.Pods, _pods);
         _pods.AddIndex(Owners.ControllerIndexName, Owners.ControllerIndex);
         _sets.AddHandler(new InformerHandler
@@ -49,7 +58,7 @@ internal sealed class DaemonSetController : IReconciler<ObjectKey>
     public static IController Create(ControllerContext context)
     {
         DaemonSetController c = new(context);
-        return new QueueController<ObjectKey>(c, c._queue, context.Options.ConcurrentDaemonSetSyncs, [c._sets, c._pods, c._nodes], context.LogFor(c.Name));
+        return new QueueController<ObjectKey>(c, c._queue, context.Options.ConcurrentDaemonSetSyncs, [c._sets, c._pods, c._nodes, c._revisions], context.LogFor(c.Name));
     }
 
     public async Task<ReconcileResult> ReconcileAsync(ObjectKey key, CancellationToken cancellation)
@@ -68,19 +77,31 @@ internal sealed class DaemonSetController : IReconciler<ObjectKey>
 
         IReadOnlyList<KubeObject> nodes = [.. _nodes.List().OrderBy(n => n.Name, StringComparer.Ordinal)];
         List<KubeObject> pods = await _claims.ClaimAsync(set, selector, p => !p.IsFinished(), cancellation);
-        string hash = DaemonPods.Hash(set);
-        Exception? failure = null;
-        if (!set.IsDeleting && _expectations.Satisfied(key))
+        if (set.IsDeleting)
         {
-            DaemonChanges changes = DaemonPlan.Changes(set, nodes, pods);
-            failure = await ApplyAsync(set, changes, hash, cancellation);
-            if (failure is null && changes.CreateOn.Count == 0 && changes.Delete.Count == 0)
-            {
-                failure = await ApplyAsync(set, new DaemonChanges([], DaemonPlan.Roll(set, nodes, pods, hash, _time.GetUtcNow())), hash, cancellation);
-            }
+            return ReconcileResult.Done;
         }
 
-        await UpdateStatusAsync(set, DaemonPlan.Status(set, nodes, pods, hash, _time.GetUtcNow()), cancellation);
+        RevisionState revisions = await _history.SyncAsync(set, selector, cancellation);
+        string hash = RevisionHistory.HashOf(revisions.Update, DaemonPods.HashLabel);
+        Exception? failure = null;
+        if (_expectations.Satisfied(key))
+        {
+            DaemonChanges changes = DaemonPlan.Changes(set, nodes, pods, hash, _time.GetUtcNow(), p => MayReplace(set, p));
+            failure = await ApplyAsync(set, changes, hash, cancellation);
+            if (failure is null && changes.IsEmpty)
+            {
+                failure = await ApplyAsync(set, DaemonPlan.Roll(set, nodes, pods, hash, _time.GetUtcNow()), hash, cancellation);
+            }
+
+            HashSet<string> live = [.. pods.Select(p => p.Labels.GetValueOrDefault(DaemonPods.HashLabel, ""))];
+            await _history.TruncateAsync(
+                set, revisions, revisions.All.Where(r => live.Contains(RevisionHistory.HashOf(r, DaemonPods.HashLabel))).Select(r => r.Name).ToHashSet(), cancellation);
+        }
+
+        JsonObject status = DaemonPlan.Status(set, nodes, pods, hash, _time.GetUtcNow());
+        status.SetOrRemove("collisionCount", revisions.Collisions);
+        await UpdateStatusAsync(set, status, cancellation);
         if (failure is not null)
         {
             throw failure;
@@ -89,6 +110,21 @@ internal sealed class DaemonSetController : IReconciler<ObjectKey>
         long minReady = set.Spec.Long("minReadySeconds");
         return minReady > 0 && pods.Any(p => p.IsReady() && !p.IsAvailable(minReady, _time.GetUtcNow()))
             ? ReconcileResult.After(TimeSpan.FromSeconds(minReady)) : ReconcileResult.Done;
+    }
+
+    // A pod that fails at once, on a node that refuses it, must not be made again and again without a pause (failedPodsBackoff).
+    private bool MayReplace(KubeObject set, KubeObject pod)
+    {
+        string key = $"{set.Uid}/{pod.NodeName()}";
+        TimeSpan wait = _failures.Next(key, pod.Uid);
+        if (wait > TimeSpan.Zero)
+        {
+            _queue.AddAfter(set.Key, wait);
+            return false;
+        }
+
+        _events.Warning(set, "FailedDaemonPod", $"Found failed daemon pod {pod.Namespace}/{pod.Name} on node {pod.NodeName()}, will try to kill it");
+        return true;
     }
 
     private async Task<Exception?> ApplyAsync(KubeObject set, DaemonChanges changes, string hash, CancellationToken cancellation)

@@ -73,19 +73,14 @@ internal sealed class JobController : IReconciler<ObjectKey>
         }
 
         DateTimeOffset now = _time.GetUtcNow();
-        JobCount count = JobPlan.Count(job, pods);
+        JobCount count = JobCount.Of(job, pods);
         DateTimeOffset? started = Times.TryParse(job.Status.Text("startTime"), out DateTimeOffset t) ? t : null;
-        JobEnd? end = PendingEnd(job) ?? JobPlan.End(job, count, started, now);
+        JobEnd? end = PendingEnd(job) ?? JobPlan.End(job, count, pods, started, now);
         TimeSpan? again = null;
         List<KubeObject> active = [.. count.Active];
         if (end is not null)
         {
-            foreach (KubeObject pod in count.Active)
-            {
-                await _podControl.DeleteAsync(job, pod, cancellation);
-            }
-
-            active.Clear();
+            await StopAsync(job, end, active, cancellation);
         }
         else if (_expectations.Satisfied(key) && !job.IsDeleting)
         {
@@ -94,12 +89,22 @@ internal sealed class JobController : IReconciler<ObjectKey>
 
         JobProgress progress = new(job, count, active, end, pods.Any(p => !p.IsFinished()));
         bool finished = await _writer.WriteAsync(progress, pods, cancellation);
+        TellSuspension(job);
         if (finished && end is not null)
         {
             _events.Record(job, end.Failed ? "Warning" : "Normal", end.Failed ? end.Reason : "Completed", end.Failed ? end.Message : "Job completed");
         }
 
         return new ReconcileResult(Sooner(again, DeadlineIn(job, started, now)));
+    }
+
+    private void TellSuspension(KubeObject job)
+    {
+        bool was = PodView.Condition(job, "Suspended").Text("status") == "True", now = job.Spec.Bool("suspend");
+        if (was != now)
+        {
+            _events.Normal(job, now ? "Suspended" : "Resumed", now ? "Job suspended" : "Job resumed");
+        }
     }
 
     /// <summary>An end that was written down before (FailureTarget, SuccessCriteriaMet) is kept, whatever the pods do now.</summary>
@@ -123,6 +128,8 @@ internal sealed class JobController : IReconciler<ObjectKey>
         {
             KubeObject[] doomed = [.. ReplicaSets.PodRanking.ToDelete(active, active, (int)(active.Count - wanted))];
             _expectations.ExpectDeletions(job.Key, doomed.Select(p => p.Uid));
+            // Without our finalizer their end counts as nothing: it is our doing, not a failure (deleteJobPods).
+            await _writer.FreeAsync(doomed, cancellation);
             foreach (KubeObject pod in doomed)
             {
                 if (!await _podControl.DeleteAsync(job, pod, cancellation))
@@ -136,29 +143,41 @@ internal sealed class JobController : IReconciler<ObjectKey>
             return null;
         }
 
-        int missing = (int)Math.Min(wanted - active.Count, PodsAtOnceMax);
+        int missing = (int)Math.Min(JobPlan.Missing(job, count, wanted, active.Count), PodsAtOnceMax);
         if (missing <= 0)
         {
             return null;
         }
 
-        TimeSpan backoff = JobPlan.Backoff(pods, _time.GetUtcNow());
-        if (backoff > TimeSpan.Zero)
-        {
-            return backoff;
-        }
-
-        await CreateAsync(job, count, pods, active, missing, cancellation);
-        return null;
+        TimeSpan backoff = job.HasBackoffPerIndex() ? TimeSpan.Zero : JobPlan.Backoff(job, pods, _time.GetUtcNow());
+        return backoff > TimeSpan.Zero ? backoff : await CreateAsync(job, count, pods, active, missing, cancellation);
     }
 
-    private async Task CreateAsync(
+    /// <summary>Deletes what still works. Of a complete job that is no failure; of a failed one it is, as upstream counts.</summary>
+    private async Task StopAsync(KubeObject job, JobEnd end, List<KubeObject> active, CancellationToken cancellation)
+    {
+        if (end.Reason == "CompletionsReached")
+        {
+            await _writer.FreeAsync(active, cancellation);
+        }
+
+        foreach (KubeObject pod in active)
+        {
+            await _podControl.DeleteAsync(job, pod, cancellation);
+        }
+
+        active.Clear();
+    }
+
+    private async Task<TimeSpan?> CreateAsync(
         KubeObject job, JobCount count, List<KubeObject> pods, List<KubeObject> active, int missing, CancellationToken cancellation)
     {
-        IReadOnlyList<int> indexes = job.IsIndexed() ? JobPlan.NextIndexes(job, count, pods, missing) : [];
+        TimeSpan? wait = null;
+        IReadOnlyList<int> indexes = job.IsIndexed() ? JobPlan.NextIndexes(job, count, pods, missing, _time.GetUtcNow(), out wait) : [];
         missing = job.IsIndexed() ? indexes.Count : missing;
         _expectations.ExpectCreations(job.Key, missing);
-        JsonObject[] documents = [.. Enumerable.Range(0, missing).Select(i => _jobPods.Make(job, job.IsIndexed() ? indexes[i] : null))];
+        JsonObject[] documents = [.. Enumerable.Range(0, missing).Select(i => _jobPods.Make(
+            job, job.IsIndexed() ? indexes[i] : null, job.IsIndexed() ? count.Held.GetValueOrDefault(indexes[i]) : null))];
         List<KubeObject> created = [];
         (int succeeded, Exception? failure) = await PodControl.SlowStartAsync(missing, async i =>
         {
@@ -178,6 +197,8 @@ internal sealed class JobController : IReconciler<ObjectKey>
         {
             throw failure;
         }
+
+        return wait;
     }
 
     // Pods of a job that is gone must not be held by our finalizer (orphan pods: syncOrphanPod).

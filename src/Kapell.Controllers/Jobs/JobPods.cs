@@ -12,7 +12,8 @@ internal sealed class JobPods(Prng random)
     private const string Alphabet = "bcdfghjklmnpqrstvwxz2456789";
     private readonly Lock _gate = new(); // around the random source
 
-    public JsonObject Make(KubeObject job, int? index)
+    /// <param name="failed">With a limit for each index: the pod this one follows.</param>
+    public JsonObject Make(KubeObject job, int? index, KubeObject? failed)
     {
         JsonObject pod = PodControl.FromTemplate(job.Spec.Get("template"), job);
         JsonObject metadata = pod.Child("metadata");
@@ -26,6 +27,7 @@ internal sealed class JobPods(Prng random)
         if (index is { } i)
         {
             AddIndex(job, pod, metadata, i.ToString(CultureInfo.InvariantCulture));
+            AddFailures(job, metadata, failed);
         }
 
         return pod;
@@ -45,6 +47,21 @@ internal sealed class JobPods(Prng random)
             {
                 AddVariable(container);
             }
+        }
+    }
+
+    private static void AddFailures(KubeObject job, JsonObject metadata, KubeObject? failed)
+    {
+        if (!job.HasBackoffPerIndex())
+        {
+            return;
+        }
+
+        (long failures, long ignored) = IndexFailure.After(job, failed);
+        metadata.Child("annotations")[IndexFailure.CountAnnotation] = failures.ToString(CultureInfo.InvariantCulture);
+        if (ignored > 0)
+        {
+            metadata.Child("annotations")[IndexFailure.IgnoredAnnotation] = ignored.ToString(CultureInfo.InvariantCulture);
         }
     }
 

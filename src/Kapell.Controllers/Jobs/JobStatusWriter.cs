@@ -18,10 +18,11 @@ internal sealed class JobStatusWriter(KubeClient client, TimeProvider time)
     {
         // 1. Uids of newly finished pods stand in the status before anything else happens to them.
         KubeObject job = await UpdateAsync(p.Job, Status(p, final: false), cancellation);
-        // 2. Their finalizers come off (pods deleted while they ran are freed too: they count as nothing).
+        // 2. Their finalizers come off, and those of pods whose failure does not count.
         HashSet<string> listed = [.. Uncounted(job, "succeeded"), .. Uncounted(job, "failed")];
+        HashSet<string> ignored = [.. p.Count.Ignored.Where(pod => !IsHeld(p, pod)).Select(pod => pod.Uid)];
         await FreeAsync(pods.Where(pod => pod.HasTracking()
-            && (listed.Contains(pod.Uid) || (pod.IsFinished() && p.End is not null && !IsNew(p, pod)))), cancellation);
+            && (listed.Contains(pod.Uid) || ignored.Contains(pod.Uid) || (pod.IsFinished() && p.End is not null && !IsNew(p, pod)))), cancellation);
         // 3. What was listed moves into the numbers.
         bool final = p.End is not null && !p.PodsRun;
         JsonObject status = Status(p with { Job = job }, final);
@@ -56,6 +57,9 @@ internal sealed class JobStatusWriter(KubeClient client, TimeProvider time)
         }
     }
 
+    // Once the job is over nobody follows and nothing is held.
+    private static bool IsHeld(JobProgress p, KubeObject pod) => p.End is null && p.Count.Held.TryGetValue(pod.CompletionIndex(), out KubeObject? held) && held.Uid == pod.Uid;
+
     private static bool IsNew(JobProgress p, KubeObject pod) =>
         p.Count.NewSucceeded.Any(n => n.Uid == pod.Uid) || p.Count.NewFailed.Any(n => n.Uid == pod.Uid);
 
@@ -74,11 +78,16 @@ internal sealed class JobStatusWriter(KubeClient client, TimeProvider time)
         status["terminating"] = p.Count.Terminating;
         JsonObject uncounted = status.Child("uncountedTerminatedPods");
         Add(uncounted, "succeeded", p.Count.NewSucceeded);
-        Add(uncounted, "failed", p.Count.NewFailed);
+        Add(uncounted, "failed", [.. p.Count.NewFailed.Where(pod => !IsHeld(p, pod))]);
         if (p.Job.IsIndexed())
         {
             status.SetOrRemove("completedIndexes", IndexRanges.Text(p.Count.CompletedIndexes));
             status.SetOrRemove("succeeded", p.Count.CompletedIndexes.Count);
+        }
+
+        if (p.Count.FailedIndexes is { } failed)
+        {
+            status["failedIndexes"] = IndexRanges.Text(failed);
         }
 
         SetSuspended(status, suspended, now);
@@ -106,7 +115,7 @@ internal sealed class JobStatusWriter(KubeClient client, TimeProvider time)
         if (suspended && (old is null || Conditions.Text(old, "status") != "True"))
         {
             Conditions.Set(status, "Suspended", "True", "JobSuspended", "Job suspended", now, withUpdateTime: false);
-            status.Remove("startTime");
+            Probe(status, "Suspended", now);
         }
         else if (!suspended && old is not null && Conditions.Text(old, "status") == "True")
         {

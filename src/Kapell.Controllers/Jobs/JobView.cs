@@ -17,6 +17,16 @@ internal static class JobView
 
     public static long Parallelism(this KubeObject job) => job.Spec.Long("parallelism", 1);
 
+    public static bool HasBackoffPerIndex(this KubeObject job) => job.Spec.Has("backoffLimitPerIndex");
+
+    /// <summary>A pod is replaced only once it has ended, not when its deletion begins (podReplacementPolicy Failed, and any podFailurePolicy).</summary>
+    public static bool ReplacesOnlyFailed(this KubeObject job) =>
+        job.Spec.Text("podReplacementPolicy") == "Failed" || job.Spec.Has("podFailurePolicy");
+
+    /// <summary>A pod being deleted counts as failed at once, unless the job waits for its end (isPodFailed).</summary>
+    public static bool HasFailed(this KubeObject pod, KubeObject job) =>
+        pod.Phase() == "Failed" || (!job.ReplacesOnlyFailed() && pod.IsDeleting && pod.Phase() != "Succeeded");
+
     /// <summary>Complete or Failed is True.</summary>
     public static JsonElement? FinishedCondition(KubeObject job)
     {

@@ -29,6 +29,7 @@ internal sealed class NodeLifecycleController : IReconciler<ObjectKey>, IControl
     private readonly ILogger _log;
     private readonly Lock _gate = new(); // around the map
     private readonly Dictionary<string, (string Beat, long At)> _beats = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, KubeObject> _greeted = new(StringComparer.Ordinal); // under _gate
 
     private NodeLifecycleController(ControllerContext context)
     {
@@ -72,13 +73,11 @@ internal sealed class NodeLifecycleController : IReconciler<ObjectKey>, IControl
     {
         if (_nodes.Get(key) is not { } node)
         {
-            lock (_gate)
-            {
-                _beats.Remove(key.Name);
-            }
-
+            Forget(key.Name);
             return ReconcileResult.Done;
         }
+
+        Greet(node);
 
         bool reported = PodView.Condition(node, "Ready").ValueKind == JsonValueKind.Object;
         TimeSpan grace = reported ? _options.NodeMonitorGracePeriod : _options.NodeStartupGracePeriod;
@@ -133,6 +132,36 @@ internal sealed class NodeLifecycleController : IReconciler<ObjectKey>, IControl
         }
 
         return changed ? status : null;
+    }
+
+    private void Greet(KubeObject node)
+    {
+        bool isNew;
+        lock (_gate)
+        {
+            isNew = !_greeted.TryGetValue(node.Name, out KubeObject? before) || before.Uid != node.Uid;
+            _greeted[node.Name] = node;
+        }
+
+        if (isNew)
+        {
+            _events.Normal(node, "RegisteredNode", $"Node {node.Name} event: Registered Node {node.Name} in Controller");
+        }
+    }
+
+    private void Forget(string name)
+    {
+        KubeObject? gone;
+        lock (_gate)
+        {
+            _beats.Remove(name);
+            _greeted.Remove(name, out gone);
+        }
+
+        if (gone is not null)
+        {
+            _events.Normal(gone, "RemovingNode", $"Node {name} event: Removing Node {name} from Controller");
+        }
     }
 
     private static bool IsUp(KubeObject node) => PodView.Condition(node, "Ready").Text("status") == "True";

@@ -14,7 +14,13 @@ internal enum ViewState
 
 /// <summary>One container's status: the document, and what the pod's phase and conditions ask of it.</summary>
 internal sealed record ContainerView(
-    ContainerSpec Spec, ViewState State, int ExitCode, bool EverRan, bool Ready, bool InitDone, JsonObject Json);
+    ContainerSpec Spec, ViewState State, int ExitCode, bool EverRan, bool Ready, bool InitDone, JsonObject Json)
+{
+    /// <summary>Its last end, shown as state or as last state, was a failure.</summary>
+    public bool FailedLast => State == ViewState.Terminated
+        ? ExitCode != 0
+        : Json["lastState"]?["terminated"]?["exitCode"] is { } code && (int)code != 0;
+}
 
 /// <summary>Makes a <see cref="ContainerView"/>. // Kubernetes: pkg/kubelet/kubelet_pods.go convertToAPIContainerStatuses</summary>
 internal static class ContainerStatusView

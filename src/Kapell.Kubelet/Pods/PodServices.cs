@@ -30,6 +30,15 @@ internal sealed record PodServices
 
     public required MachineInfo Machine { get; init; }
 
+    /// <summary>What pods may use of the node, by resource name.</summary>
+    public required Func<string, decimal> Allocatable { get; init; }
+
+    /// <summary>Pods that were let in and whose containers may run; set once, before the first worker starts.</summary>
+    public Func<IEnumerable<Pod>> Admitted { get; set; } = () => [];
+
+    /// <summary>Held while a pod is let in: the next one must see it.</summary>
+    public Lock Admission { get; } = new();
+
     public required TimeProvider Time { get; init; }
 
     public required ILogger Logger { get; init; }

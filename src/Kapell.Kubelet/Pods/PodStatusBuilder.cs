@@ -124,37 +124,28 @@ internal static class PodStatusBuilder
 
     private static string Phase(Pod pod, List<ContainerView> init, List<ContainerView> main, bool initialized, bool terminated)
     {
-        bool initFailed = init.Any(v => !v.Spec.IsSidecar && v.State == ViewState.Terminated && v.ExitCode != 0);
+        ContainerView[] sidecars = [.. init.Where(v => v.Spec.IsSidecar)];
+        ContainerView[] ordinary = [.. init.Where(v => !v.Spec.IsSidecar)];
+        bool initPending = Array.Exists(ordinary, v => v.State == ViewState.Running || (v.State == ViewState.Waiting && !v.EverRan));
+        bool initFailed = Array.Exists(ordinary, v => v.State != ViewState.Running && v.FailedLast);
         if (initFailed && pod.RestartPolicy == "Never")
         {
             return "Failed";
         }
 
-        int running = main.Count(v => v.State == ViewState.Running);
         int stopped = main.Count(v => v.State == ViewState.Terminated || (v.State == ViewState.Waiting && v.EverRan));
         int succeeded = main.Count(v => v.State == ViewState.Terminated && v.ExitCode == 0);
-        int waiting = main.Count - running - stopped;
+        int waiting = main.Concat(sidecars).Count(v => v.State == ViewState.Waiting && !v.EverRan);
+        int running = main.Concat(sidecars).Count(v => v.State == ViewState.Running);
         if (terminated)
         {
-            return stopped > 0 && stopped == succeeded && waiting == 0 ? "Succeeded" : "Failed";
+            return stopped > 0 && stopped == succeeded && stopped == main.Count ? "Succeeded" : "Failed";
         }
 
-        if ((pod.InitContainers.Count > 0 && !initialized) || waiting > 0)
-        {
-            return "Pending";
-        }
-
-        if (running > 0 || init.Any(v => v.Spec.IsSidecar && v.State == ViewState.Running && stopped == 0))
-        {
-            return "Running";
-        }
-
-        if (stopped == 0)
-        {
-            return "Pending";
-        }
-
-        return pod.RestartPolicy == "Always" ? "Running"
+        // A sidecar that restarts later on does not make a pod Pending again.
+        bool sidecarPending = !initialized && Array.Exists(sidecars, v => v.State == ViewState.Running ? !v.InitDone : v.State == ViewState.Waiting && !v.EverRan);
+        return initPending || sidecarPending || waiting > 0 || (running == 0 && stopped == 0) ? "Pending"
+            : running > 0 || pod.RestartPolicy == "Always" ? "Running"
             : stopped == succeeded ? "Succeeded"
             : pod.RestartPolicy == "Never" ? "Failed"
             : "Running";

@@ -30,6 +30,7 @@ internal sealed class PodWorker
     private CancellationTokenSource? _syncing; // under _lock
     private TimeSpan? _stoppingWith; // under _lock
     private Task _hurry = Task.CompletedTask; // under _lock
+    private string? _eviction; // under _lock
     private (string Phase, string Reason, string Message)? _imposed;
     private DateTimeOffset _volumesAt;
     private bool _admitted;
@@ -55,6 +56,9 @@ internal sealed class PodWorker
     }
 
     public bool IsFinished { get; private set; }
+
+    /// <summary>Let in, and its containers may still run: what it asked for is not free.</summary>
+    public bool HoldsRoom { get; private set; }
 
     public void Update(Pod pod)
     {
@@ -82,6 +86,17 @@ internal sealed class PodWorker
         {
             _removed = true;
             Interrupt(true, _pod.IsDeleting ? TimeSpan.FromSeconds(1) : TimeSpan.FromSeconds(_pod.GracePeriodSeconds));
+        }
+
+        Wake();
+    }
+
+    /// <summary>Ends the pod for good; what it is told first counts.</summary>
+    public void Evict(string message)
+    {
+        lock (_lock)
+        {
+            _eviction ??= message;
         }
 
         Wake();
@@ -210,9 +225,16 @@ internal sealed class PodWorker
     {
         Pod pod;
         bool removed;
+        string? eviction;
         lock (_lock)
         {
-            (pod, removed) = (_pod, _removed);
+            (pod, removed, eviction) = (_pod, _removed, _eviction);
+        }
+
+        if (eviction is not null && _imposed is null && !pod.IsDeleting && !pod.IsTerminal)
+        {
+            _services.Events.Warning(pod, "Evicted", eviction);
+            _imposed = ("Failed", "Evicted", eviction);
         }
 
         if (removed || pod.IsDeleting || _imposed is not null || pod.IsTerminal)
@@ -401,18 +423,27 @@ internal sealed class PodWorker
     {
         if (_admitted || runtime.Sandboxes.Count > 0)
         {
+            HoldsRoom |= !_admitted;
             _admitted = true;
             return Overdue(pod);
         }
 
         _admitted = true;
-        if (PodAdmission.Refuse(pod, _services.Options.AllowedUnsafeSysctls) is not (string reason, string message))
+        (string Reason, string Message)? refusal;
+        lock (_services.Admission)
+        {
+            refusal = PodAdmission.Refuse(pod, _services.Options.AllowedUnsafeSysctls)
+                ?? PodAdmission.RefuseForRoom(pod, [.. _services.Admitted().Where(p => p.Uid != pod.Uid)], _services.Allocatable, _services.Options.MaxPods);
+            HoldsRoom = refusal is null;
+        }
+
+        if (refusal is not (string reason, string message))
         {
             return Overdue(pod);
         }
 
         _services.Events.Warning(pod, reason, message);
-        _imposed = ("Failed", reason, message);
+        _imposed = ("Failed", reason, "Pod was rejected: " + message);
         return true;
     }
 
@@ -510,6 +541,7 @@ internal sealed class PodWorker
             }
         }
 
+        HoldsRoom = false;
         await _services.Probes.StopAsync(runtime.Containers.Select(c => c.Id));
         Report(pod, runtime, terminated: pod.IsDeleting || _imposed is not null);
         _services.Volumes.TearDown(pod.Uid);

@@ -45,6 +45,27 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
     public async Task<bool> FlushAsync(string uid, CancellationToken cancellation) =>
         !_entries.TryGetValue(uid, out Entry? entry) || await SendAsync(entry, cancellation);
 
+    /// <summary>
+    /// A static pod's status goes to its image at the API server: under that image's uid, or nowhere while there is none (null).
+    /// </summary>
+    public Func<Pod, string?> MirrorUid { get; set; } = _ => null;
+
+    /// <summary>Looks again whether what was set last is at the server: the pod may be another object there now.</summary>
+    public void Resend(string uid)
+    {
+        if (_entries.TryGetValue(uid, out Entry? entry))
+        {
+            lock (entry)
+            {
+                if (entry.Wanted is not null && !entry.Queued)
+                {
+                    entry.Queued = true;
+                    _queue.Writer.TryWrite(uid);
+                }
+            }
+        }
+    }
+
     public void Forget(string uid) => _entries.TryRemove(uid, out _);
 
     public Task RunAsync(CancellationToken cancellation) => Task.WhenAll(Enumerable.Range(0, Senders).Select(_ => SendLoopAsync(cancellation)));
@@ -94,7 +115,13 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
                 wanted = entry.Wanted;
             }
 
-            if (wanted is null || ReferenceEquals(wanted, entry.Sent) || client is null || wanted.Pod.IsStatic)
+            if (wanted is null || client is null)
+            {
+                return true;
+            }
+
+            string? uid = wanted.Pod.IsStatic ? MirrorUid(wanted.Pod) : wanted.Pod.Uid;
+            if (uid is null || (ReferenceEquals(wanted, entry.Sent) && uid == entry.SentTo))
             {
                 return true;
             }
@@ -107,7 +134,7 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
                 ips.Insert(0, new JsonObject { ["$patch"] = "replace" });
             }
 
-            JsonObject patch = new() { ["metadata"] = new JsonObject { ["uid"] = wanted.Pod.Uid }, ["status"] = status };
+            JsonObject patch = new() { ["metadata"] = new JsonObject { ["uid"] = uid }, ["status"] = status };
             try
             {
                 await client.PatchAsync(Resources.Pods, wanted.Pod.Object.Key, PatchKind.Strategic, patch, RequestOptions.For("status"), cancellation);
@@ -115,12 +142,12 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
             catch (StatusException e) when (e.IsNotFound || e.IsConflict)
             {
                 // Gone, or another pod by that name: nobody is left to tell.
-                entry.Sent = wanted;
+                (entry.Sent, entry.SentTo) = (wanted, uid);
                 return false;
             }
 
             Log.StatusSent(log, wanted.Pod.FullName, status.ToJsonString());
-            entry.Sent = wanted;
+            (entry.Sent, entry.SentTo) = (wanted, uid);
             return true;
         }
         finally
@@ -138,6 +165,8 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
         public bool Queued { get; set; } // under lock of the entry
 
         public Status? Sent { get; set; } // under Sending
+
+        public string SentTo { get; set; } = ""; // under Sending
 
         public SemaphoreSlim Sending { get; } = new(1);
     }

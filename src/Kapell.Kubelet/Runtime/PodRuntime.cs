@@ -112,12 +112,26 @@ internal sealed class PodRuntime(
         }
     }
 
-    /// <summary>Stops all containers at once, then the sandboxes. What is stopped already stays as it is.</summary>
+    /// <summary>
+    /// Stops all containers at once, then the sidecars from the last to the first within the same grace period, then the sandboxes. What
+    /// is stopped already stays as it is. // KEP-753: sidecars serve the others until these have ended.
+    /// </summary>
     public async Task KillPodAsync(Pod? pod, RuntimePod runtime, TimeSpan grace, CancellationToken cancellation)
     {
         IReadOnlyList<string> ips = runtime.ReadySandbox?.Ips ?? [];
-        await Task.WhenAll(runtime.Containers.Where(c => c.State != RunState.Exited).Select(c =>
+        long begun = time.GetTimestamp();
+        ContainerInfo[] alive = [.. runtime.Containers.Where(c => c.State != RunState.Exited)];
+        string[] sidecars = [.. pod?.InitContainers.Where(c => c.IsSidecar).Select(c => c.Name).Reverse() ?? []];
+        await Task.WhenAll(alive.Where(c => !sidecars.Contains(c.Name)).Select(c =>
             KillContainerAsync(pod, c, pod?.Find(c.Name), grace, $"Stopping container {c.Name}", ips, cancellation)));
+        foreach (ContainerInfo sidecar in alive.Where(c => sidecars.Contains(c.Name)).OrderBy(c => Array.IndexOf(sidecars, c.Name)))
+        {
+            TimeSpan left = grace - time.GetElapsedTime(begun);
+            left = grace == TimeSpan.Zero || left > GraceMin ? left : GraceMin;
+            await KillContainerAsync(
+                pod, sidecar, pod?.Find(sidecar.Name), left > TimeSpan.Zero ? left : TimeSpan.Zero, $"Stopping container {sidecar.Name}", ips, cancellation);
+        }
+
         foreach (SandboxInfo sandbox in runtime.Sandboxes)
         {
             await cri.Runtime.StopPodSandboxAsync(new StopPodSandboxRequest { PodSandboxId = sandbox.Id }, cancellationToken: cancellation);

@@ -68,6 +68,9 @@ internal static class ResourceSettings
             Shares(cpu > 0 ? cpu : allCpu ? cpuLimit : 0), allCpu ? Quota(cpuLimit) : 0, allMemory ? (long)memory : 0);
     }
 
+    /// <summary>What the pod asks of the node, its overhead included.</summary>
+    public static decimal Request(Pod pod, string name) => Total(pod, "requests", name, out _) + ResourceAmounts.Of(pod.Spec.Get("overhead"), name);
+
     // Init containers run one at a time before the others, so the pod needs the larger of the two. // KEP-753 for sidecars
     private static decimal Total(Pod pod, string list, string name, out bool all)
     {

@@ -95,14 +95,26 @@ internal sealed class ContainerLogs(RuntimeReader reader, TimeProvider time)
         ContainerInfo? latest = runtime.Latest(container);
         if (previous)
         {
-            return (runtime.Previous(container), $"previous terminated container \"{container}\" in pod \"{pod.Name}\" not found");
+            // While a container waits for its next start the run that ended last is the previous one.
+            bool waits = latest is { State: RunState.Exited } && WaitingReason(pod, container).Length > 0;
+            ContainerInfo? last = waits ? latest : runtime.Previous(container);
+            return (last, $"previous terminated container \"{container}\" in pod \"{pod.Name}\" not found");
         }
 
         return latest is { State: RunState.Running or RunState.Exited }
             ? (latest, "")
-            : (null, $"container \"{container}\" in pod \"{pod.Name}\" is waiting to start: {WaitingReason(pod, container)}");
+            : (null, $"container \"{container}\" in pod \"{pod.Name}\" is waiting to start: {WaitingText(WaitingReason(pod, container))}");
     }
 
+    private static string WaitingText(string reason) => reason switch
+    {
+        "ErrImagePull" => "image can't be pulled",
+        "ImagePullBackOff" => "trying and failing to pull image",
+        "" => "ContainerCreating",
+        _ => reason,
+    };
+
+    /// <summary>Empty when it does not wait.</summary>
     private static string WaitingReason(Pod pod, string container)
     {
         foreach (string list in (ReadOnlySpan<string>)["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"])
@@ -111,13 +123,12 @@ internal sealed class ContainerLogs(RuntimeReader reader, TimeProvider time)
             {
                 if (Machinery.JsonElementReading.Text(status, "name") == container)
                 {
-                    string reason = Machinery.JsonElementReading.Text(Machinery.JsonElementReading.Get(status, "state", "waiting"), "reason");
-                    return reason.Length > 0 ? reason : "ContainerCreating";
+                    return Machinery.JsonElementReading.Text(Machinery.JsonElementReading.Get(status, "state", "waiting"), "reason");
                 }
             }
         }
 
-        return "ContainerCreating";
+        return "";
     }
 
     private async Task CopyAsync(ContainerInfo info, string uid, LogRequest request, Stream output, CancellationToken cancellation)

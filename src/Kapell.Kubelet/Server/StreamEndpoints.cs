@@ -26,7 +26,7 @@ internal sealed class StreamEndpoints(CriClient cri, RuntimeReader reader)
         {
             if (runtime.ReadySandbox is not { } sandbox)
             {
-                await KubeletServer.TextAsync(context, 404, $"sandbox of pod \"{pod.Name}\" is not running");
+                await KubeletServer.TextAsync(context, 500, $"pod not found (\"{pod.Name}_{pod.Namespace}\")");
                 return;
             }
 
@@ -38,7 +38,7 @@ internal sealed class StreamEndpoints(CriClient cri, RuntimeReader reader)
 
         if (runtime.Latest(container) is not { State: RunState.Running } info)
         {
-            await KubeletServer.TextAsync(context, 404, $"container not found (\"{container}\")");
+            await KubeletServer.TextAsync(context, 500, $"container not found (\"{container}\")");
             return;
         }
 

@@ -41,8 +41,8 @@ internal static class HostPaths
                 Require(File.Exists(path), path, "a file");
                 break;
             case "Socket" or "CharDevice" or "BlockDevice":
-                bool found = Path.Exists(path) && !Directory.Exists(path);
-                Require(found, path, type switch { "Socket" => "a socket file", "CharDevice" => "a character device", _ => "a block device" });
+                int wanted = type switch { "Socket" => 0xC000, "CharDevice" => 0x2000, _ => 0x6000 };
+                Require(Native.FileType(path) == wanted, path, type switch { "Socket" => "a socket file", "CharDevice" => "a character device", _ => "a block device" });
                 break;
             case "":
                 // Upstream leaves a missing path to the runtime, which makes a folder of it.

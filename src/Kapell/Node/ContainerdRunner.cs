@@ -175,7 +175,7 @@ internal sealed class ContainerdRunner(ClusterLayout layout, TimeProvider time)
               "plugins": [
                 {
                   "type": "bridge",
-                  "bridge": "kap{{layout.Id}}",
+                  "bridge": "{{layout.Bridge}}",
                   "isGateway": true,
                   "isDefaultGateway": true,
                   "hairpinMode": true,

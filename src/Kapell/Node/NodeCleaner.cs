@@ -33,6 +33,12 @@ internal static class NodeCleaner
             Signals.Send(int.Parse(shim), Signals.Kill);
         }
 
+        // Without pods the bridge serves nobody, and its route would hide another cluster's of the same range.
+        if (HostProcess.Find("ip") is { } ip && Directory.Exists("/sys/class/net/" + layout.Bridge))
+        {
+            await HostProcess.RunAsync(ip, ["link", "delete", layout.Bridge], stopping);
+        }
+
         return shims.Length;
     }
 

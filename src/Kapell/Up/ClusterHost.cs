@@ -29,10 +29,11 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
     {
         long began = time.GetTimestamp();
         string serviceAddress = Cidr.Address(options.ServiceCidr, 1);
-        string podRange = Cidr.FirstNodeRange(options.ClusterCidr);
-        string nodeAddress = HostFacts.NodeAddress(Cidr.Address(podRange, 1));
         _lock = InstanceLock.Take(_layout);
         CheckMachine();
+        string podNetwork = PodNetwork.Choose(_layout, options.ClusterCidr);
+        string podRange = Cidr.FirstNodeRange(podNetwork);
+        string nodeAddress = HostFacts.NodeAddress(Cidr.Address(podRange, 1));
         output.WriteLine($"kapell {BuildFacts.Version} in {_layout.DataDir}");
         ClusterPki pki = new(_layout, time);
         await StepAsync("certificates", () =>
@@ -41,7 +42,7 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
             return Task.FromResult(made == 0 ? "kept" : $"{made} made");
         });
         WriteKubeconfigs(pki);
-        ComponentPlan plan = new(options, _layout, nodeAddress, podRange);
+        ComponentPlan plan = new(options, _layout, nodeAddress, podNetwork, podRange);
         Start("etcd", Components.Etcd, plan.Etcd());
         Task<NodePrograms> node = StartNodeAsync(podRange, stopping);
         await StepAsync("store", () => UntilAsync("etcd", "etcd-ca", "apiserver-etcd-client", options.EtcdPort, "/health", stopping));
@@ -108,7 +109,7 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
 
     private void CheckMachine()
     {
-        foreach (string folder in new[] { _layout.Logs, _layout.Conf, _layout.Kubelet, _layout.Cni, options.Images })
+        foreach (string folder in new[] { _layout.Logs, _layout.Conf, _layout.Kubelet, _layout.Manifests, _layout.Cni, options.Images })
         {
             Directory.CreateDirectory(folder);
         }

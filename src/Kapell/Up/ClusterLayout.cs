@@ -30,6 +30,9 @@ internal sealed class ClusterLayout(string dataDir)
 
     public string Kubelet => Path.Combine(DataDir, "kubelet");
 
+    /// <summary>Static pods: files put here run without being asked for at the API server.</summary>
+    public string Manifests => Path.Combine(DataDir, "manifests");
+
     public string Containerd => Path.Combine(DataDir, "containerd");
 
     public string Cni => Path.Combine(DataDir, "cni");
@@ -40,6 +43,9 @@ internal sealed class ClusterLayout(string dataDir)
 
     /// <summary>Short and stable, from the data folder's path: names bridges and sockets, whose names are limited (15 and 108 bytes).</summary>
     public string Id => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(DataDir)))[..8];
+
+    /// <summary>The bridge that joins this node's pods.</summary>
+    public string Bridge => "kap" + Id;
 
     public string RunDir => Path.Combine("/run/kapell", Id);
 

@@ -1,7 +1,7 @@
 namespace Kapell.Cli.Up;
 
 /// <summary>The command line of each component of one cluster: the same flags that somebody would write by hand.</summary>
-internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, string nodeAddress, string podRange)
+internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, string nodeAddress, string podNetwork, string podRange)
 {
     /// <summary>The data folder's lock lets one instance run, so after a crash it may take its own lease again at once.</summary>
     private string Identity => $"--leader-elect-identity={options.NodeName}_{layout.Id}";
@@ -42,7 +42,7 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
     public IReadOnlyList<string> ControllerManager() =>
     [
         $"--kubeconfig={Kubeconfig("controller-manager")}", "--leader-elect=true", Identity, "--allocate-node-cidrs=true",
-        $"--cluster-cidr={options.ClusterCidr}", $"--service-cluster-ip-range={options.ServiceCidr}",
+        $"--cluster-cidr={podNetwork}", $"--service-cluster-ip-range={options.ServiceCidr}",
         $"--root-ca-file={Pki("ca.crt")}", $"--service-account-private-key-file={Pki("sa.key")}", "--secure-port=0",
         "--use-service-account-credentials=true",
     ];
@@ -54,7 +54,7 @@ internal sealed class ComponentPlan(UpOptions options, ClusterLayout layout, str
         $"--kubeconfig={Kubeconfig("kubelet")}", $"--hostname-override={options.NodeName}", $"--node-ip={nodeAddress}",
         $"--container-runtime-endpoint=unix://{layout.ContainerdSocket}", $"--root-dir={layout.Kubelet}",
         $"--port={options.KubeletPort}", $"--tls-cert-file={Pki("kubelet.crt")}", $"--tls-private-key-file={Pki("kubelet.key")}", $"--client-ca-file={Pki("ca.crt")}",
-        "--cgroup-driver=cgroupfs",
+        "--cgroup-driver=cgroupfs", $"--pod-manifest-path={layout.Manifests}",
     ];
 
     /// <summary>The pods' range of this node, as written into the CNI configuration.</summary>

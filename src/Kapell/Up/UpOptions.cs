@@ -39,7 +39,7 @@ internal sealed record UpOptions
         FlagValue<TimeSpan> ready = flags.Duration("ready-timeout", TimeSpan.FromSeconds(90), "How long the node may take to become Ready.");
         flags.Group("Node and network");
         FlagValue<string> node = flags.String("node-name", Environment.MachineName.ToLowerInvariant(), "Name of the node.");
-        FlagValue<string> cluster = flags.String("cluster-cidr", "10.244.0.0/16", "Addresses for pods.");
+        FlagValue<string> cluster = flags.String("cluster-cidr", "", "Addresses for pods; empty takes 10.244.0.0/16, or the next that no other cluster of this machine has, and keeps it.");
         FlagValue<string> service = flags.String("service-cidr", "10.96.0.0/12", "Addresses for services.");
         flags.Group("Ports");
         FlagValue<int> etcd = flags.Int("etcd-port", 2379, "The store's client port (loopback).");
