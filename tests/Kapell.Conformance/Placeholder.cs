@@ -1,3 +1,0 @@
-namespace Kapell.Conformance;
-
-public sealed class Placeholder;
