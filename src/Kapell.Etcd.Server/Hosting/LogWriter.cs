@@ -13,6 +13,7 @@ internal sealed class LogWriter : IDisposable
     private readonly LogHead _head;
     private readonly Action<ulong> _persisted;
     private readonly Action<Exception> _failed;
+    private readonly TimeProvider _time;
     private readonly Thread _thread;
     private readonly Lock _lock = new(); // Guards the fields below.
     private readonly AutoResetEvent _wake = new(false);
@@ -21,9 +22,9 @@ internal sealed class LogWriter : IDisposable
     private bool _stopping;
     private long _bytes;
 
-    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed)
+    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time)
     {
-        (_log, _head, _persisted, _failed) = (log, head, persisted, failed);
+        (_log, _head, _persisted, _failed, _time) = (log, head, persisted, failed, time);
         _thread = new Thread(Run) { Name = "kapell-wal", IsBackground = true };
     }
 
@@ -32,6 +33,8 @@ internal sealed class LogWriter : IDisposable
 
     /// <summary>Flushes made since the start.</summary>
     public long Syncs { get; private set; }
+
+    public Histogram FlushSeconds { get; } = new(0.001, 2, 14); // etcd: wal/metrics.go
 
     public void Start() => _thread.Start();
 
@@ -153,7 +156,9 @@ internal sealed class LogWriter : IDisposable
         _log.Append(records);
         if (sync)
         {
+            long began = _time.GetTimestamp();
             _log.Sync();
+            FlushSeconds.Observe(_time.GetElapsedTime(began).TotalSeconds);
             Syncs++;
         }
 

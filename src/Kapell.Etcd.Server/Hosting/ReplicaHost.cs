@@ -22,6 +22,8 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     private const int ReadRetryTicks = 5;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromSeconds(7); // etcd: config.go ReqTimeout with its defaults
 
+    private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
+
     private readonly Replica _replica;
     private readonly LogWriter _log;
     private readonly CheckpointTaker _checkpoints;
@@ -42,6 +44,8 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     private ulong _nextRequest;
     private ulong _nextRead = 1;
     private ulong _ticks;
+    private long _failedProposals;
+    private long _failedReads;
     private int _signaled;
     private int _queued;
     private volatile bool _stopping;
@@ -56,7 +60,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
         // Random, so that numbers of requests in the log of an earlier life of this member are not taken for this one's.
         _nextRequest = prng.NextUInt64() | 1;
-        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail);
+        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
     }
@@ -83,6 +87,21 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     public long WalBytes => _log.BytesWritten;
 
     public int PendingProposals => _proposals.Count;
+
+    /// <summary>Counts since the start, for who watches over this member.</summary>
+    public long LeaderChanges { get; private set; }
+
+    public long FailedProposals => Interlocked.Read(ref _failedProposals);
+
+    public long FailedReads => Interlocked.Read(ref _failedReads);
+
+    /// <summary>Confirmations of reads that had to be asked for again.</summary>
+    public long SlowReads { get; private set; }
+
+    /// <summary>Batches of entries that took longer to apply than upstream's flag of 100 ms says.</summary>
+    public long SlowApplies { get; private set; }
+
+    internal Histogram WalFlushSeconds => _log.FlushSeconds;
 
     internal CheckpointTaker Checkpoints => _checkpoints;
 
@@ -123,7 +142,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         }
 
         Post(proposal);
-        return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), cancellation);
+        return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), () => Interlocked.Increment(ref _failedProposals), cancellation);
     }
 
     /// <summary>Ends when the store here has everything that was acknowledged anywhere before the call; an error when that failed.</summary>
@@ -131,7 +150,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     {
         ReadWaiter waiter = new();
         Post(waiter);
-        return await Wait(waiter.Completion.Task, EtcdError.Timeout, cancellation);
+        return await Wait(waiter.Completion.Task, EtcdError.Timeout, () => Interlocked.Increment(ref _failedReads), cancellation);
     }
 
     /// <summary>Runs something on the owner's thread while nobody reads.</summary>
@@ -197,7 +216,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     /// <summary>As <see cref="OwnAsync"/>, for what nobody waits for.</summary>
     internal void PostOwned(Action work) => Post(new OwnedWork(work));
 
-    private async Task<T> Wait<T>(Task<T> task, T timedOut, CancellationToken cancellation)
+    private async Task<T> Wait<T>(Task<T> task, T timedOut, Action count, CancellationToken cancellation)
     {
         try
         {
@@ -205,6 +224,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         }
         catch (TimeoutException)
         {
+            count();
             return timedOut;
         }
     }
@@ -316,6 +336,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         foreach (ReadBatch late in _reads.Values.Where(b => _ticks - b.AskedAt >= ReadRetryTicks).ToArray())
         {
             // The answer was lost, or could not be had: ask anew. etcd: v3_server.go readIndexRetryTime
+            SlowReads++;
             _reads.Remove(late.Context);
             StartRead(late);
         }
@@ -373,7 +394,9 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
         if (ready.Committed.Count > 0)
         {
+            long began = _time.GetTimestamp();
             Owning(() => _replica.Apply(ready.Committed, this));
+            SlowApplies += _time.GetElapsedTime(began) > SlowApply ? 1 : 0;
             _checkpoints.Consider();
         }
 
@@ -392,6 +415,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
             return;
         }
 
+        LeaderChanges++;
         _ready.TrySetResult();
         List<Proposal> again = [.. _withoutLeader];
         _withoutLeader.Clear();

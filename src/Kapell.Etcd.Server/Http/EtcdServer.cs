@@ -32,6 +32,10 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(options.Limits);
         builder.Services.AddSingleton(snapshots);
         builder.Services.AddSingleton(new LeaseIds(prng));
+        CallCounter calls = new();
+        WatchCounts watches = new();
+        builder.Services.AddSingleton(calls);
+        builder.Services.AddSingleton(watches);
         builder.Services.AddSingleton<Proposer>();
         builder.Services.AddSingleton<KvService>();
         builder.Services.AddSingleton<WatchService>();
@@ -44,6 +48,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             grpc.MaxReceiveMessageSize = options.Limits.RequestBytesMax + EtcdLimits.FrameBytes;
             grpc.MaxSendMessageSize = null;
+            grpc.Interceptors.Add<CallCounter>();
         });
         TlsSettings? tls = TlsSettings.Load(options.Tls);
         builder.WebHost.UseKestrelCore();
@@ -56,7 +61,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         app.MapGrpcService<ClusterService>();
         app.MapGrpcService<MaintenanceService>();
         app.MapGrpcService<AuthService>();
-        new HealthEndpoints(host, options.Limits, new ServerMetrics()).Map(app);
+        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
         try
         {
             await app.StartAsync(cancellation);

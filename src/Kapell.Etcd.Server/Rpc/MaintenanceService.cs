@@ -92,7 +92,9 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         {
             Header = host.Header.ToMessage(host.Store.Revision),
             Hash = StoreHash.Compute(host.Store, revision),
-            CompactRevision = host.Store.CompactRevision,
+
+            // etcd: -1 before the first compaction.
+            CompactRevision = host.Store.CompactRevision == 0 ? -1 : host.Store.CompactRevision,
             HashRevision = revision,
         };
     }));
