@@ -9,14 +9,15 @@ namespace Kapell.Conformance.Etcd;
 internal sealed class ProgramRun : IDisposable
 {
     private readonly Process _process;
-    private readonly StringBuilder _said = new();
+    private readonly StringBuilder _output = new();
+    private readonly StringBuilder _errors = new();
     private readonly EventHandler _killAtExit;
 
     private ProgramRun(ProcessStartInfo start)
     {
         _process = new Process { StartInfo = start };
-        _process.OutputDataReceived += (_, line) => Keep(line.Data);
-        _process.ErrorDataReceived += (_, line) => Keep(line.Data);
+        _process.OutputDataReceived += (_, line) => Keep(_output, line.Data);
+        _process.ErrorDataReceived += (_, line) => Keep(_errors, line.Data);
         _killAtExit = (_, _) => Kill();
     }
 
@@ -24,14 +25,14 @@ internal sealed class ProgramRun : IDisposable
 
     public int Id => _process.Id;
 
-    /// <summary>Both outputs so far, in the order of their lines.</summary>
+    /// <summary>What it said so far: its output, then its errors.</summary>
     public string Said
     {
         get
         {
-            lock (_said)
+            lock (_output)
             {
-                return _said.ToString();
+                return _output.ToString() + _errors;
             }
         }
     }
@@ -93,13 +94,13 @@ internal sealed class ProgramRun : IDisposable
         _process.Dispose();
     }
 
-    private void Keep(string? line)
+    private void Keep(StringBuilder into, string? line)
     {
-        lock (_said)
+        lock (_output)
         {
             if (line is not null)
             {
-                _said.Append(line).Append('\n');
+                into.Append(line).Append('\n');
             }
         }
     }
