@@ -53,6 +53,9 @@ public sealed class FlagSet(string program, string synopsis)
         }, "strings");
     }
 
+    /// <summary>Another name of a declared flag (<c>-w</c> for <c>--write-out</c>), not shown in the help.</summary>
+    public void Alias(string alias, string name) => _byName.Add(alias, _byName[name]);
+
     /// <summary>Whether the flag stood on the command line (not by default or environment).</summary>
     public bool WasSet(string name) => _byName.TryGetValue(name, out Flag? flag) && flag.Set;
 

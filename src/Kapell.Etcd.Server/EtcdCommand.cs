@@ -3,6 +3,7 @@ using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Snapshots;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -80,7 +81,7 @@ public static class EtcdCommand
         Log.Loaded(logger, options.DataDirectory, loaded.Story);
         await using ReplicaHost host = new(loaded, disk, settings, options.SnapshotCount, time, prng.Split(), logger);
         host.Start();
-        SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "snap"));
+        SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
         await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         AutoCompactor compactor = new(host, options, logger);

@@ -16,6 +16,7 @@ public static class CheckpointLoader
         {
             ReadHeader(input, store);
             ReadRecords(input, store);
+            store.RestoreEnd(store.Revision);
             return store;
         }
         catch (Exception e) when (e is EndOfStreamException or FormatException)

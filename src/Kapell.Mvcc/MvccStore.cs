@@ -283,13 +283,33 @@ public sealed unsafe class MvccStore : IDisposable
         KeyEntry* entry = _index.FindOrAdd(record.Key);
         RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
-        ChangeLease(entry, record.Lease);
         entry->Create = record.CreateRevision;
         entry->Version = record.Version;
         _index.Append(entry, new RevisionItem { Main = record.ModRevision, Address = address });
         if (inLog)
         {
             _log.Add(record.ModRevision, address);
+        }
+    }
+
+    /// <summary>
+    /// After the last record: keys are attached to their leases. A lease that is only in the past of a key may be gone, and one that
+    /// should be there and is not is left alone as etcd does. etcd: kvstore.go restore
+    /// </summary>
+    internal void RestoreEnd(long revision)
+    {
+        Check.That(revision >= Revision);
+        Revision = revision;
+        KeyCursor cursor = _index.LowerBound([]);
+        for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
+        {
+            long lease = Read(entry->Items[entry->Count - 1].Address).Lease;
+            if (Leases.Contains(lease))
+            {
+                ChangeLease(entry, lease);
+            }
+
+            _index.Next(ref cursor);
         }
     }
 

@@ -103,8 +103,6 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
 
     internal Histogram WalFlushSeconds => _log.FlushSeconds;
 
-    internal CheckpointTaker Checkpoints => _checkpoints;
-
     public void Start()
     {
         _log.Start();
@@ -120,6 +118,20 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
         try
         {
             return read();
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
+    /// <summary>As <see cref="Reading"/>, for what has no result.</summary>
+    public void WhileUnchanged(Action work)
+    {
+        _gate.EnterReadLock();
+        try
+        {
+            work();
         }
         finally
         {

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;

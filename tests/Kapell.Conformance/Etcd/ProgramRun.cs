@@ -12,6 +12,7 @@ internal sealed class ProgramRun : IDisposable
     private readonly StringBuilder _output = new();
     private readonly StringBuilder _errors = new();
     private readonly EventHandler _killAtExit;
+    private bool _disposed;
 
     private ProgramRun(ProcessStartInfo start)
     {
@@ -88,6 +89,12 @@ internal sealed class ProgramRun : IDisposable
 
     public void Dispose()
     {
+        if (_disposed)
+        {
+            return;
+        }
+
+        _disposed = true;
         AppDomain.CurrentDomain.ProcessExit -= _killAtExit;
         Kill();
         _process.WaitForExit();
