@@ -71,7 +71,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             await app.DisposeAsync();
             throw new IOException(
-                $"listen tcp {string.Join(", ", options.ListenClientUrls)}: bind: address already in use; stop what listens there or choose "
+                $"listen tcp {string.Join(", ", options.ListenClientUrls.Concat(options.ListenMetricsUrls).Select(static u => new Uri(u).Authority))}: bind: address already in use; stop what listens there or choose "
                 + "another --listen-client-urls", e);
         }
         catch (SocketException e)

@@ -18,15 +18,15 @@ internal static class History
 
     private static async Task PutsAsync(StoreClient store)
     {
-        for (int i = 0; i < 60; i++)
+        for (int i = 0; i < 30; i++)
         {
-            await store.PutAsync($"k{i * 37 % 60:d2}", new string((char)('a' + (i % 26)), i * i));
+            await store.PutAsync($"k{i * 37 % 30:d2}", new string((char)('a' + (i % 26)), i * i));
         }
     }
 
     private static async Task ChangesAsync(StoreClient store)
     {
-        for (int i = 0; i < 20; i++)
+        for (int i = 0; i < 12; i++)
         {
             await store.PutAsync("k07", $"{i}");
         }
