@@ -273,6 +273,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IAsyncDisposable
     {
         do
         {
+            _replica.SetTime(NowMilliseconds);
             List<ReadWaiter>? readers = null;
             while (_inbox.TryDequeue(out object? item))
             {

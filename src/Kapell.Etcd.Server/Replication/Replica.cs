@@ -56,6 +56,12 @@ public sealed class Replica : IDisposable
 
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
 
+    /// <summary>
+    /// Tells the time without a tick. Needed before the first work: a member alone leads before its first tick, and would count the
+    /// time of its leases from zero.
+    /// </summary>
+    public void SetTime(long nowMilliseconds) => _applier.NowMilliseconds = nowMilliseconds;
+
     /// <summary>Raft's time goes on by one, the leases' to <paramref name="nowMilliseconds"/>.</summary>
     public void Tick(long nowMilliseconds)
     {

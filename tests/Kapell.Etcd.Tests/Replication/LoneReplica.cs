@@ -14,12 +14,13 @@ internal sealed class LoneReplica : IReplicaWaiters, IDisposable
     private readonly Dictionary<ulong, ApplyOutcome> _outcomes = [];
     private ulong _nextId;
 
-    public LoneReplica(long quotaBytes = 0)
+    public LoneReplica(long quotaBytes = 0, long startedAt = 0, MvccStore? store = null)
     {
         RaftNode raft = new(new RaftConfig { Id = new MemberId(1), Prng = new Prng(1) }, new RaftStart());
         Member self = new() { ID = 1, Name = "one" };
         raft.Bootstrap([ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(1), self.ToByteArray())]);
-        Replica = new Replica(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes);
+        Replica = new Replica(raft, new Applier(store ?? new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes);
+        Replica.SetTime(startedAt);
         Turn();
         raft.Campaign();
         Turn();

@@ -87,6 +87,18 @@ public sealed class ReplicaTests
     }
 
     [Fact]
+    public void Leases_read_at_the_start_live_their_whole_time_from_then_however_long_the_machine_is_up()
+    {
+        MvccStore store = new();
+        store.Leases.Grant(5, 3, now: 0);
+        using LoneReplica one = new(startedAt: 9_000_000, store: store);
+        one.Tick(9_002_999);
+        Assert.True(one.Store.Leases.Contains(5));
+        one.Tick(9_003_000);
+        Assert.False(one.Store.Leases.Contains(5));
+    }
+
+    [Fact]
     public void A_full_store_refuses_growth_until_there_is_space_again()
     {
         using LoneReplica one = new(quotaBytes: 10_000);
