@@ -8,7 +8,7 @@ namespace Kapell.Base;
 /// a bool flag alone means true and takes its value only after <c>=</c>, <c>--</c> ends the flags. Repeated list flags add up.
 /// Errors are Go's words, as <see cref="FlagException"/>.
 /// </summary>
-public sealed class FlagSet(string program, string synopsis)
+public sealed class FlagSet(string program, string synopsis, FlagWords words = FlagWords.Pflag)
 {
     private readonly List<Flag> _flags = [];
     private readonly Dictionary<string, Flag> _byName = new(StringComparer.Ordinal);
@@ -53,6 +53,9 @@ public sealed class FlagSet(string program, string synopsis)
         }, "strings");
     }
 
+    /// <summary>Another name of a declared flag (<c>-w</c> for <c>--write-out</c>), not shown in the help.</summary>
+    public void Alias(string alias, string name) => _byName.Add(alias, _byName[name]);
+
     /// <summary>Whether the flag stood on the command line (not by default or environment).</summary>
     public bool WasSet(string name) => _byName.TryGetValue(name, out Flag? flag) && flag.Set;
 
@@ -90,7 +93,7 @@ public sealed class FlagSet(string program, string synopsis)
 
             if (!_byName.TryGetValue(name, out Flag? flag))
             {
-                throw new FlagException($"unknown flag: --{name}");
+                throw new FlagException(words == FlagWords.Go ? $"flag provided but not defined: -{name}" : $"unknown flag: --{name}");
             }
 
             string? text = equals < 0 ? null : body[(equals + 1)..];
@@ -103,7 +106,7 @@ public sealed class FlagSet(string program, string synopsis)
             {
                 if (++i >= args.Count)
                 {
-                    throw new FlagException($"flag needs an argument: --{name}");
+                    throw new FlagException($"flag needs an argument: {(words == FlagWords.Go ? "-" : "--")}{name}");
                 }
 
                 text = args[i];
@@ -139,7 +142,7 @@ public sealed class FlagSet(string program, string synopsis)
         return text.ToString();
     }
 
-    private static void Apply(Flag flag, string name, string text)
+    private void Apply(Flag flag, string name, string text)
     {
         try
         {
@@ -147,7 +150,10 @@ public sealed class FlagSet(string program, string synopsis)
         }
         catch (Exception e) when (e is FormatException or OverflowException or ArgumentException)
         {
-            throw new FlagException($"invalid argument \"{text}\" for \"--{name}\" flag: {e.Message}");
+            // Go's package flag hides what the parser of numbers says.
+            throw new FlagException(words == FlagWords.Go
+                ? $"invalid value \"{text}\" for flag -{name}: {(flag.Kind is "int" or "float" ? "parse error" : e.Message)}"
+                : $"invalid argument \"{text}\" for \"--{name}\" flag: {e.Message}");
         }
     }
 
@@ -180,6 +186,13 @@ public sealed class FlagSet(string program, string synopsis)
     {
         public bool Set { get; set; }
     }
+}
+
+/// <summary>Whose words errors are said in: the programs of Kubernetes use one library of Go, etcd another.</summary>
+public enum FlagWords
+{
+    Pflag,
+    Go,
 }
 
 /// <summary>The value of one flag, read after <see cref="FlagSet.Parse"/>.</summary>

@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Snapshots;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -11,7 +12,7 @@ namespace Kapell.Etcd.Server;
 
 /// <summary>
 /// The component <c>etcd</c>: one member of the store. Exit codes: 0 stopped when asked, 1 it cannot run (the line says why and what to
-/// do), 2 a flag is wrong.
+/// do), 2 the flags cannot be read. etcd: flags that can be read and contradict each other are a 1.
 /// </summary>
 public static class EtcdCommand
 {
@@ -38,12 +39,23 @@ public static class EtcdCommand
                 return 0;
             }
 
-            options = flags.ToOptions();
         }
         catch (FlagException e)
         {
             await output.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
             return BadFlags;
+        }
+
+        try
+        {
+            // Everything that is wrong with the settings is found before the data directory is touched.
+            options = flags.ToOptions();
+            TlsSettings.Load(options.Tls);
+        }
+        catch (FlagException e)
+        {
+            await output.WriteLineAsync($"etcd: error verifying flags, {e.Message}. See 'etcd --help'.");
+            return Failed;
         }
 
         try
@@ -96,7 +108,7 @@ public static class EtcdCommand
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
         host.Start();
-        SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "snap"));
+        SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
         await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         AutoCompactor compactor = new(host, options, logger);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kapell.Base;
 using Kapell.Etcd.Server.Peers;
+using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
 
 namespace Kapell.Etcd.Server;
@@ -60,10 +61,11 @@ internal sealed class EtcdFlags
 {
     private const int HeartbeatDefault = 100;
     private const int ElectionDefault = 1000;
+    private const int ElectionMax = 50_000;
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
-    private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.");
+    private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.", FlagWords.Go);
     private readonly FlagValue<string> _name;
     private readonly FlagValue<string> _dataDir;
     private readonly FlagValue<string> _walDir;
@@ -171,12 +173,8 @@ internal sealed class EtcdFlags
     public EtcdOptions ToOptions()
     {
         RefuseWhatIsNotThere();
-        if (_heartbeat.Value <= 0 || _election.Value < 5 * _heartbeat.Value)
-        {
-            throw new FlagException(
-                $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]");
-        }
-
+        CheckTimes();
+        CheckUrls();
         if (_flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
             && Environment.GetEnvironmentVariable("ETCD_ADVERTISE_CLIENT_URLS") is null)
         {
@@ -215,6 +213,56 @@ internal sealed class EtcdFlags
                 WatchProgressInterval = _watchProgress.Value,
             },
         };
+    }
+
+    // etcd: embed/config.go Validate
+    private void CheckTimes()
+    {
+        string? wrong = _heartbeat.Value <= 0 ? $"--heartbeat-interval must be >0 (set to {_heartbeat.Value}ms)"
+            : _election.Value <= 0 ? $"--election-timeout must be >0 (set to {_election.Value}ms)"
+            : _election.Value < 5L * _heartbeat.Value
+                ? $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]"
+            : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
+            : null;
+        if (wrong is not null)
+        {
+            throw new FlagException(wrong);
+        }
+    }
+
+    private void CheckUrls()
+    {
+        (string Name, FlagValue<IReadOnlyList<string>> Urls, bool Listens)[] all =
+        [
+            ("listen-client-urls", _listenClient, true), ("listen-peer-urls", _listenPeer, true), ("listen-metrics-urls", _listenMetrics, true),
+            ("advertise-client-urls", _advertiseClient, false), ("initial-advertise-peer-urls", _advertisePeer, false),
+        ];
+        foreach ((string name, FlagValue<IReadOnlyList<string>> urls, bool listens) in all)
+        {
+            foreach (string url in urls.Value)
+            {
+                CheckUrl(name, url);
+                ListenAddress? address = listens ? ListenAddress.Parse(url) : null;
+                if (address is { IsTls: true } && name == "listen-client-urls" && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
+                {
+                    throw new FlagException($"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme");
+                }
+            }
+        }
+    }
+
+    // etcd: client/pkg/types/urls.go NewURLs
+    private static void CheckUrl(string name, string url)
+    {
+        bool parsed = Uri.TryCreate(url, UriKind.Absolute, out Uri? uri);
+        string? wrong = !parsed || uri!.Scheme is not ("http" or "https") ? $"URL scheme must be http or https: {url}"
+            : !url.AsSpan(url.IndexOf("://", StringComparison.Ordinal) + 3).Contains(':') ? $"URL address does not have the form \"host:port\": {url}"
+            : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
+            : null;
+        if (wrong is not null)
+        {
+            throw new FlagException($"invalid value \"{url}\" for flag -{name}: {wrong}");
+        }
     }
 
     private void RefuseWhatIsNotThere()
@@ -282,7 +330,7 @@ internal sealed class EtcdFlags
                 // etcd: embed/config.go: a bare number is hours.
                 return isNumber ? (TimeSpan.FromHours(number), 0) : (ParseDuration(retention), 0);
             default:
-                throw new FlagException($"unsupported compaction mode \"{_compactionMode.Value}\"");
+                throw new FlagException($"unknown auto-compaction-mode \"{_compactionMode.Value}\"");
         }
     }
 

@@ -16,6 +16,7 @@ public static class CheckpointLoader
         {
             ReadHeader(input, store);
             ReadRecords(input, store);
+            store.RestoreEnd(store.Revision);
             return store;
         }
         catch (Exception e) when (e is EndOfStreamException or FormatException)
@@ -65,6 +66,8 @@ public static class CheckpointLoader
                 return;
             }
 
+            input.ReadExactly(prefix);
+            uint sub = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
             int length = (int)(word & RecordBytesMax);
             if (length > buffer.Length)
             {
@@ -73,7 +76,7 @@ public static class CheckpointLoader
 
             Span<byte> bytes = buffer.AsSpan(0, length);
             input.ReadExactly(bytes);
-            store.RestoreRecord(bytes, (word & CheckpointSource.TombstoneFlag) != 0, (word & CheckpointSource.BaseFlag) == 0);
+            store.RestoreRecord(bytes, sub, (word & CheckpointSource.TombstoneFlag) != 0, (word & CheckpointSource.BaseFlag) == 0);
         }
     }
 }

@@ -7,13 +7,13 @@ namespace Kapell.Mvcc;
 /// <summary>
 /// The store at one revision as a stream of bytes, made in pieces. First the numbers and leases; then, in key order, the newest
 /// record of each key below the compacted revision; then every change since, in order; then a zero length. Each record is its
-/// length (4 bytes with two flags) and its bytes. <see cref="WriteNext"/> needs what a reader needs; ending needs the owner.
+/// length (4 bytes with two flags), its place within its revision (4) and its bytes. <see cref="WriteNext"/> needs what a reader needs; ending needs the owner.
 /// </summary>
 public sealed unsafe class CheckpointSource
 {
     internal const uint TombstoneFlag = 0x8000_0000;
     internal const uint BaseFlag = 0x4000_0000;
-    internal static ReadOnlySpan<byte> Magic => "KMVCC\0\0\u0001"u8;
+    internal static ReadOnlySpan<byte> Magic => "KMVCC\0\0\u0002"u8;
 
     private readonly MvccStore _store;
     private readonly long _compactRevision;
@@ -74,12 +74,14 @@ public sealed unsafe class CheckpointSource
         _store.Compactor.Pins--;
     }
 
-    private static void WriteRecord(IBufferWriter<byte> output, ReadOnlySpan<byte> bytes, uint flags)
+    private void WriteRecord(IBufferWriter<byte> output, RecordAddress address, uint flags)
     {
-        Span<byte> into = output.GetSpan(bytes.Length + 4);
+        ReadOnlySpan<byte> bytes = _store.ReadBytes(address);
+        Span<byte> into = output.GetSpan(bytes.Length + 8);
         BinaryPrimitives.WriteUInt32LittleEndian(into, (uint)bytes.Length | flags);
-        bytes.CopyTo(into[4..]);
-        output.Advance(bytes.Length + 4);
+        BinaryPrimitives.WriteUInt32LittleEndian(into[4..], _store.SubOf(address));
+        bytes.CopyTo(into[8..]);
+        output.Advance(bytes.Length + 8);
     }
 
     private void WriteHeader(IBufferWriter<byte> output)
@@ -116,9 +118,8 @@ public sealed unsafe class CheckpointSource
             int at = KeyEntry.IndexAt(entry, _compactRevision - 1);
             if (at >= 0 && !entry->Items[at].Address.IsTombstone)
             {
-                ReadOnlySpan<byte> bytes = _store.ReadBytes(entry->Items[at].Address);
-                WriteRecord(output, bytes, BaseFlag);
-                budget -= bytes.Length;
+                WriteRecord(output, entry->Items[at].Address, BaseFlag);
+                budget -= _store.ReadBytes(entry->Items[at].Address).Length;
             }
 
             budget -= 16;
@@ -138,9 +139,8 @@ public sealed unsafe class CheckpointSource
             }
 
             RecordAddress address = _store.Log[_position].Address;
-            ReadOnlySpan<byte> bytes = _store.ReadBytes(address);
-            WriteRecord(output, bytes, address.IsTombstone ? TombstoneFlag : 0);
-            budget -= bytes.Length;
+            WriteRecord(output, address, address.IsTombstone ? TombstoneFlag : 0);
+            budget -= _store.ReadBytes(address).Length;
         }
 
         BinaryPrimitives.WriteUInt32LittleEndian(output.GetSpan(4), 0);

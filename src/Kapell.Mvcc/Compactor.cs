@@ -137,7 +137,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
         }
 
         RecordAddress old = entry->Items[at].Address;
-        RecordAddress moved = pages.Append(bytes.Length, old.IsTombstone, out Span<byte> into);
+        RecordAddress moved = pages.Append(bytes.Length, pages.SubOf(old), old.IsTombstone, out Span<byte> into);
         bytes.CopyTo(into);
         entry->Items[at].Address = moved;
         for (long position = log.LowerBound(record.ModRevision);

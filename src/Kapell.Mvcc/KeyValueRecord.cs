@@ -53,6 +53,9 @@ public readonly ref struct KeyValueRecord
 
     public ReadOnlySpan<byte> AfterValue => Bytes[_valueFieldEnd..];
 
+    /// <summary>The encoding of the key alone, with which each record begins.</summary>
+    public ReadOnlySpan<byte> KeyField => Bytes[..(1 + VarintSize((ulong)Key.Length) + Key.Length)];
+
     /// <exception cref="FormatException">The bytes are no record of ours.</exception>
     public static KeyValueRecord Parse(ReadOnlySpan<byte> bytes)
     {

@@ -22,6 +22,13 @@ public sealed class LeaseTable
 
     public int Count => _leases.Count;
 
+    /// <summary>Since the start of the process, as the two below.</summary>
+    public long Granted { get; private set; }
+
+    public long Revoked { get; private set; }
+
+    public long Renewed { get; private set; }
+
     /// <summary>In rising order of id.</summary>
     public IReadOnlyList<LeaseInfo> All() => [.. _leases.Values.OrderBy(l => l.Id).Select(l => new LeaseInfo(l.Id, l.Ttl))];
 
@@ -37,6 +44,7 @@ public sealed class LeaseTable
             return false;
         }
 
+        Granted++;
         if (_primary)
         {
             Extend(lease, now);
@@ -78,6 +86,7 @@ public sealed class LeaseTable
         }
 
         // The queue keeps its old, earlier place; CollectExpired puts it right when that comes up.
+        Renewed++;
         Extend(lease, now);
         return lease.Ttl;
     }
@@ -134,6 +143,7 @@ public sealed class LeaseTable
 
     internal void Remove(long id)
     {
+        Revoked++;
         Check.That(_leases.Remove(id, out Lease? lease) && lease.Keys.Count == 0);
     }
 

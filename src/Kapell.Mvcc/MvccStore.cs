@@ -30,6 +30,8 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>Revisions below this are gone; 0 before the first compaction.</summary>
     public long CompactRevision => _compactor.CompactRevision;
 
+    public StoreCounts Counts { get; } = new();
+
     public LeaseTable Leases { get; } = new();
 
     public WatchHub Watchers { get; private set; } = new();
@@ -45,6 +47,8 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>Where the log begins and ends; the end is the place of the next change.</summary>
     public long LogEnd => _log.End;
 
+    private uint NextSub => checked((uint)(_log.End - _firstPosition));
+
     internal KeyIndex Index => _index;
 
     internal RevisionLog Log => _log;
@@ -56,6 +60,8 @@ public sealed unsafe class MvccStore : IDisposable
 
     public KeyValueRecord Read(RecordAddress address) => KeyValueRecord.Parse(_pages.Read(address));
 
+    internal uint SubOf(RecordAddress address) => _pages.SubOf(address);
+
     public ReadOnlySpan<byte> ReadBytes(RecordAddress address) => _pages.Read(address);
 
     public RevisionStatus CheckRevision(long revision) =>
@@ -65,6 +71,7 @@ public sealed unsafe class MvccStore : IDisposable
 
     public RevisionStatus Range(scoped in RangeQuery query, RangeResult result)
     {
+        Counts.CountRange();
         result.Clear();
         result.StoreRevision = ViewRevision;
         RevisionStatus status = CheckRevision(query.Revision);
@@ -108,6 +115,7 @@ public sealed unsafe class MvccStore : IDisposable
     public void Put(ReadOnlySpan<byte> key, ReadOnlySpan<byte> value, long lease)
     {
         Check.That(_writing);
+        Counts.Puts++;
         long main = Revision + 1;
         KeyEntry* entry = _index.FindOrAdd(key);
         if (entry->Create == 0)
@@ -118,7 +126,7 @@ public sealed unsafe class MvccStore : IDisposable
         entry->Version++;
         ChangeLease(entry, lease);
         int size = KeyValueRecord.SizeOf(key.Length, value.Length, entry->Create, main, entry->Version, lease);
-        RecordAddress address = _pages.Append(size, tombstone: false, out Span<byte> into);
+        RecordAddress address = _pages.Append(size, NextSub, tombstone: false, out Span<byte> into);
         KeyValueRecord.Write(into, key, value, entry->Create, main, entry->Version, lease);
         _index.Append(entry, new RevisionItem { Main = main, Address = address });
         _log.Add(main, address);
@@ -128,6 +136,7 @@ public sealed unsafe class MvccStore : IDisposable
     public long DeleteRange(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end, List<RecordAddress>? deleted)
     {
         Check.That(_writing);
+        Counts.Deletes++;
         long count = 0;
         KeyCursor cursor = _index.LowerBound(key);
         for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
@@ -259,6 +268,9 @@ public sealed unsafe class MvccStore : IDisposable
         Watchers.Moved(former, this);
     }
 
+    /// <summary>A consistent picture of now in the order of revisions, read bit by bit; until it is ended nothing is freed.</summary>
+    public RevisionSource BeginRevisions() => new(this, Revision);
+
     public void Dispose()
     {
         _index.Dispose();
@@ -274,19 +286,39 @@ public sealed unsafe class MvccStore : IDisposable
     }
 
     /// <summary>For a checkpoint being read: one record; a record older than the compaction is in the index only.</summary>
-    internal void RestoreRecord(ReadOnlySpan<byte> bytes, bool tombstone, bool inLog)
+    internal void RestoreRecord(ReadOnlySpan<byte> bytes, uint sub, bool tombstone, bool inLog)
     {
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
         KeyEntry* entry = _index.FindOrAdd(record.Key);
-        RecordAddress address = _pages.Append(bytes.Length, tombstone, out Span<byte> into);
+        RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
-        ChangeLease(entry, record.Lease);
         entry->Create = record.CreateRevision;
         entry->Version = record.Version;
         _index.Append(entry, new RevisionItem { Main = record.ModRevision, Address = address });
         if (inLog)
         {
             _log.Add(record.ModRevision, address);
+        }
+    }
+
+    /// <summary>
+    /// After the last record: keys are attached to their leases. A lease that is only in the past of a key may be gone, and one that
+    /// should be there and is not is left alone as etcd does. etcd: kvstore.go restore
+    /// </summary>
+    internal void RestoreEnd(long revision)
+    {
+        Check.That(revision >= Revision);
+        Revision = revision;
+        KeyCursor cursor = _index.LowerBound([]);
+        for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
+        {
+            long lease = Read(entry->Items[entry->Count - 1].Address).Lease;
+            if (Leases.Contains(lease))
+            {
+                ChangeLease(entry, lease);
+            }
+
+            _index.Next(ref cursor);
         }
     }
 
@@ -298,7 +330,7 @@ public sealed unsafe class MvccStore : IDisposable
         entry->Create = 0;
         entry->Version = 0;
         int size = KeyValueRecord.SizeOf(key.Length, 0, 0, main, 0, 0);
-        RecordAddress address = _pages.Append(size, tombstone: true, out Span<byte> into);
+        RecordAddress address = _pages.Append(size, NextSub, tombstone: true, out Span<byte> into);
         KeyValueRecord.Write(into, key, default, 0, main, 0, 0);
         _index.Append(entry, new RevisionItem { Main = main, Address = address });
         _log.Add(main, address);

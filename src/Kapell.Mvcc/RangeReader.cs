@@ -94,8 +94,8 @@ internal static unsafe class RangeReader
                 _ => a.Key.SequenceCompareTo(b.Key),
             };
 
-            // The order among equals is not promised; the key makes it the same every time.
-            return sign * (order != 0 ? order : a.Key.SequenceCompareTo(b.Key));
+            // The order among equals is not promised; upstream's short lists keep that of the keys, whichever way they are sorted.
+            return order != 0 ? sign * order : a.Key.SequenceCompareTo(b.Key);
         });
     }
 }

@@ -7,12 +7,13 @@ namespace Kapell.Mvcc;
 /// <summary>
 /// Records in append-only pages outside the collected heap. A page is given back when its last record is released; a page that
 /// is mostly dead is emptied by its owner (<see cref="FindSparse"/>, <see cref="Walk"/>) in small steps.
-/// A record is its length (4 bytes, the top bit set once it is dead) and its bytes.
+/// A record is its length (4 bytes, the top bit set once it is dead), its place within its revision (4 bytes) and its bytes.
 /// </summary>
 internal sealed unsafe class RecordPages : IDisposable
 {
     private const int PageBytes = 1 << 20;
-    private const int HeaderBytes = 4;
+    private const int LengthBytes = 4;
+    private const int HeaderBytes = 8;
     private const uint DeadBit = 0x8000_0000;
 
     private readonly List<Page> _pages = [];
@@ -26,7 +27,8 @@ internal sealed unsafe class RecordPages : IDisposable
     /// <summary>Bytes held from the system.</summary>
     public long AllocatedBytes { get; private set; }
 
-    public RecordAddress Append(int length, bool tombstone, out Span<byte> into)
+    /// <param name="sub">Its place among the changes of one revision: the second half of etcd's revisions.</param>
+    public RecordAddress Append(int length, uint sub, bool tombstone, out Span<byte> into)
     {
         Check.That(length > 0);
         int needed = length + HeaderBytes;
@@ -40,7 +42,8 @@ internal sealed unsafe class RecordPages : IDisposable
         page.Used += needed;
         page.LiveBytes += needed;
         LiveBytes += needed;
-        BinaryPrimitives.WriteInt32LittleEndian(new Span<byte>(page.Start + offset, HeaderBytes), length);
+        BinaryPrimitives.WriteInt32LittleEndian(new Span<byte>(page.Start + offset, LengthBytes), length);
+        BinaryPrimitives.WriteUInt32LittleEndian(new Span<byte>(page.Start + offset + LengthBytes, LengthBytes), sub);
         into = new Span<byte>(page.Start + offset + HeaderBytes, length);
         return new RecordAddress(_current, offset, tombstone);
     }
@@ -52,6 +55,9 @@ internal sealed unsafe class RecordPages : IDisposable
         Check.That(length < DeadBit);
         return new ReadOnlySpan<byte>(page.Start + address.Offset + HeaderBytes, (int)length);
     }
+
+    public uint SubOf(RecordAddress address) => BinaryPrimitives.ReadUInt32LittleEndian(
+        new ReadOnlySpan<byte>(_pages[address.Page].Start + address.Offset + LengthBytes, LengthBytes));
 
     public void Release(RecordAddress address)
     {

@@ -22,6 +22,9 @@ internal static class HelpText
           scheduler           kube-scheduler
           kubelet
 
+        Files of a store that is not running:
+          etcdutl             restore or look at a snapshot that etcdctl saved
+
         Every command has --help.
 
         Examples:

@@ -4,6 +4,7 @@ using Kapell.Base;
 using Kapell.Cli.Images;
 using Kapell.Cli.Node;
 using Kapell.Cli.Up;
+using Kapell.Etcd.Server.Snapshots;
 using Microsoft.Extensions.Logging;
 
 namespace Kapell.Cli;
@@ -21,7 +22,7 @@ internal static class Program
             calledAs = Path.GetFileName(name);
         }
 
-        bool byLink = Components.Find(calledAs) is not null;
+        bool byLink = calledAs == "etcdutl" || Components.Find(calledAs) is not null;
         string command = byLink ? calledAs : args.FirstOrDefault() ?? "help";
         string[] rest = byLink ? args : args[Math.Min(1, args.Length)..];
         try
@@ -57,6 +58,8 @@ internal static class Program
                 return await StatusCommand.RunAsync(args, Console.Out);
             case "images":
                 return await ImagesCommand.RunAsync(args, Console.Out, CancellationToken.None);
+            case "etcdutl":
+                return await new EtcdutlCommand(Console.Out, Console.Error).RunAsync(args);
             case "version" or "--version":
                 Console.WriteLine("kapell " + BuildFacts.Version);
                 return 0;

@@ -55,14 +55,6 @@ internal sealed class CheckpointTaker(
         _running = Task.Run(() => TakeAsync(head, source));
     }
 
-    /// <summary>A checkpoint of now in a file of the caller's directory; what a saved snapshot is made of.</summary>
-    public async Task<CheckpointInfo> SaveAsync(string intoDirectory, CancellationToken cancellation)
-    {
-        (CheckpointHead head, CheckpointSource source) = await host.OwnAsync(
-            static r => (CheckpointContent.HeadOf(r), r.Applier.Store.BeginCheckpoint()), cancellation);
-        return await Task.Run(() => Write(intoDirectory, head, source, cancellation), CancellationToken.None);
-    }
-
     public void Dispose()
     {
         _stopping.Cancel();
@@ -110,25 +102,12 @@ internal sealed class CheckpointTaker(
         try
         {
             using CheckpointWriteStream writer = CheckpointFile.Create(disk, into, head.Index);
-            CheckpointContent.Write(writer, head, source, Guarded, cancellation);
+            CheckpointContent.Write(writer, head, source, host.WhileUnchanged, cancellation);
             return writer.Commit();
         }
         finally
         {
             host.PostOwned(source.End);
-        }
-    }
-
-    private void Guarded(Action work)
-    {
-        host.EnterReading();
-        try
-        {
-            work();
-        }
-        finally
-        {
-            host.ExitReading();
         }
     }
 }

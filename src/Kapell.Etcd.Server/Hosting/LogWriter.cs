@@ -6,6 +6,7 @@ namespace Kapell.Etcd.Server.Hosting;
 /// <summary>
 /// The thread that owns the write-ahead log. It takes everything that waits, writes it in one go, flushes once and reports the number of
 /// the last <see cref="Ready"/>: the more come at once, the cheaper each. A failure is reported and nothing is written any more.
+/// The next segment is made ready beside it by a thread of the pool, which this object waits for at its end.
 /// </summary>
 internal sealed class LogWriter : IDisposable
 {
@@ -13,6 +14,7 @@ internal sealed class LogWriter : IDisposable
     private readonly LogHead _head;
     private readonly Action<ulong> _persisted;
     private readonly Action<Exception> _failed;
+    private readonly TimeProvider _time;
     private readonly Thread _thread;
     private readonly Lock _lock = new(); // Guards the fields below.
     private readonly AutoResetEvent _wake = new(false);
@@ -20,10 +22,12 @@ internal sealed class LogWriter : IDisposable
     private ulong _releaseBelow;
     private bool _stopping;
     private long _bytes;
+    private Task _preparing = Task.CompletedTask; // Of the writing thread.
+    private int _preparedFor = -1;
 
-    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed)
+    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time)
     {
-        (_log, _head, _persisted, _failed) = (log, head, persisted, failed);
+        (_log, _head, _persisted, _failed, _time) = (log, head, persisted, failed, time);
         _thread = new Thread(Run) { Name = "kapell-wal", IsBackground = true };
     }
 
@@ -32,6 +36,8 @@ internal sealed class LogWriter : IDisposable
 
     /// <summary>Flushes made since the start.</summary>
     public long Syncs { get; private set; }
+
+    public Histogram FlushSeconds { get; } = new(0.001, 2, 14); // etcd: wal/metrics.go
 
     public void Start() => _thread.Start();
 
@@ -70,6 +76,7 @@ internal sealed class LogWriter : IDisposable
             _thread.Join();
         }
 
+        _preparing.GetAwaiter().GetResult();
         _log.Dispose();
         _wake.Dispose();
     }
@@ -111,6 +118,7 @@ internal sealed class LogWriter : IDisposable
             if (batch.Count > 0)
             {
                 Write(batch);
+                PrepareNextSegment();
                 ulong last = batch[^1].Number;
                 batch.Clear();
                 _persisted(last);
@@ -118,13 +126,35 @@ internal sealed class LogWriter : IDisposable
             else if (release > 0)
             {
                 _log.ReleaseBelow(release);
-                _log.PrepareSpare();
             }
             else
             {
                 return !stopping;
             }
         }
+    }
+
+    /// <summary>Once a segment: zeros for the next one, so that no write has to wait for them when this one is full.</summary>
+    private void PrepareNextSegment()
+    {
+        if (!_log.IsHalfFull || _preparedFor == _log.SegmentsBegun || !_preparing.IsCompleted)
+        {
+            return;
+        }
+
+        _preparedFor = _log.SegmentsBegun;
+        _preparing = Task.Run(() =>
+        {
+            try
+            {
+                _log.PrepareSpare();
+            }
+            catch (IOException)
+            {
+                // Not fatal yet: there may be space, or a working disk, when the segment is needed; if not, that write fails and says so.
+                _log.ForgetSpare();
+            }
+        });
     }
 
     private void Write(List<Ready> batch)
@@ -158,7 +188,9 @@ internal sealed class LogWriter : IDisposable
         _log.Append(records);
         if (sync)
         {
+            long began = _time.GetTimestamp();
             _log.Sync();
+            FlushSeconds.Observe(_time.GetElapsedTime(began).TotalSeconds);
             Syncs++;
         }
 

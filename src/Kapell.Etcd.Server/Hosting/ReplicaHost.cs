@@ -22,7 +22,10 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     private const string RemovedText = "the member has been permanently removed from the cluster; its data directory is of no use any more";
     private const int InboxMax = 65536;
     private const int ReadRetryTicks = 5;
+    private const int LateCheckTicks = 5;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromSeconds(7); // etcd: config.go ReqTimeout with its defaults
+
+    private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
     private readonly Replica _replica;
     private readonly LogWriter _log;
@@ -49,6 +52,8 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     private ulong _nextRequest;
     private ulong _nextRead = 1;
     private ulong _ticks;
+    private long _failedProposals;
+    private long _failedReads;
     private int _signaled;
     private int _queued;
     private volatile bool _stopping;
@@ -63,7 +68,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
         // Random, so that numbers of requests in the log of an earlier life of this member are not taken for this one's.
         _nextRequest = prng.NextUInt64() | 1;
-        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail);
+        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
     }
@@ -94,7 +99,20 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
     public int PendingProposals => _proposals.Count;
 
-    internal CheckpointTaker Checkpoints => _checkpoints;
+    /// <summary>Counts since the start, for who watches over this member.</summary>
+    public long LeaderChanges { get; private set; }
+
+    public long FailedProposals => Interlocked.Read(ref _failedProposals);
+
+    public long FailedReads => Interlocked.Read(ref _failedReads);
+
+    /// <summary>Confirmations of reads that had to be asked for again.</summary>
+    public long SlowReads { get; private set; }
+
+    /// <summary>Batches of entries that took longer to apply than upstream's flag of 100 ms says.</summary>
+    public long SlowApplies { get; private set; }
+
+    internal Histogram WalFlushSeconds => _log.FlushSeconds;
 
     public void Start()
     {
@@ -119,35 +137,65 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         }
     }
 
+    /// <summary>As <see cref="Reading"/>, for what has no result.</summary>
+    public void WhileUnchanged(Action work)
+    {
+        _gate.EnterReadLock();
+        try
+        {
+            work();
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
     public void EnterReading() => _gate.EnterReadLock();
 
     public void ExitReading() => _gate.ExitReadLock();
 
     /// <summary>Proposes and waits until it is applied here.</summary>
-    public async Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation)
+    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation)
     {
+        if (cancellation.IsCancellationRequested)
+        {
+            return Task.FromCanceled<ApplyOutcome>(cancellation);
+        }
+
         ulong id = Interlocked.Increment(ref _nextRequest);
         Proposal proposal = new(id, new Command(id, kind, request).Encode());
         if (Volatile.Read(ref _queued) > InboxMax)
         {
-            return new ApplyOutcome(EtcdError.TooManyRequests, null);
+            return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));
         }
 
-        Post(proposal);
-        return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), cancellation);
+        return PostProposal(proposal);
     }
 
     /// <summary>
     /// Proposes a change of one member and waits until it is applied here. The outcome carries no reply; an error when it was refused or
     /// its fate is not known in time.
     /// </summary>
-    public async Task<ApplyOutcome> ChangeMembershipAsync(ConfChangeKind kind, ulong member, Member? entry, CancellationToken cancellation)
+    public Task<ApplyOutcome> ChangeMembershipAsync(ConfChangeKind kind, ulong member, Member? entry, CancellationToken cancellation)
     {
+        cancellation.ThrowIfCancellationRequested();
         ulong id = Interlocked.Increment(ref _nextRequest);
         ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry).Encode());
         Proposal proposal = new(id, change.Encode()) { Change = change };
+        return PostProposal(proposal);
+    }
+
+    // The owner ends it: when it is applied, when its time is up (see EndLate), or when the member stops.
+    private Task<ApplyOutcome> PostProposal(Proposal proposal)
+    {
         Post(proposal);
-        return await Wait(proposal.Completion.Task, new ApplyOutcome(EtcdError.Timeout, null), cancellation);
+        if (_stopping)
+        {
+            proposal.Completion.TrySetResult(new ApplyOutcome(EtcdError.Stopped, null));
+        }
+
+        return proposal.Completion.Task;
     }
 
     /// <summary>Asks the other member to lead; ends when it does. etcd: server.go moveLeader</summary>
@@ -200,11 +248,21 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     internal void Received(InstallSnapshot message, CheckpointHead head, MvccStore store) => ((IPeerEvents)this).Received(message, head, store);
 
     /// <summary>Ends when the store here has everything that was acknowledged anywhere before the call; an error when that failed.</summary>
-    public async Task<EtcdError?> ReadBarrierAsync(CancellationToken cancellation)
+    public Task<EtcdError?> ReadBarrierAsync(CancellationToken cancellation)
     {
+        if (cancellation.IsCancellationRequested)
+        {
+            return Task.FromCanceled<EtcdError?>(cancellation);
+        }
+
         ReadWaiter waiter = new();
         Post(waiter);
-        return await Wait(waiter.Completion.Task, EtcdError.Timeout, cancellation);
+        if (_stopping)
+        {
+            waiter.Completion.TrySetResult(EtcdError.Stopped);
+        }
+
+        return waiter.Completion.Task;
     }
 
     /// <summary>Runs something on the owner's thread while nobody reads.</summary>
@@ -270,18 +328,6 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     /// <summary>As <see cref="OwnAsync"/>, for what nobody waits for.</summary>
     internal void PostOwned(Action work) => Post(new OwnedWork(work));
 
-    private async Task<T> Wait<T>(Task<T> task, T timedOut, CancellationToken cancellation)
-    {
-        try
-        {
-            return await task.WaitAsync(RequestTimeout, _time, cancellation);
-        }
-        catch (TimeoutException)
-        {
-            return timedOut;
-        }
-    }
-
     private void Fail(Exception cause)
     {
         _ended.TrySetResult(cause);
@@ -314,6 +360,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     {
         do
         {
+            _replica.SetTime(NowMilliseconds);
             List<ReadWaiter>? readers = null;
             while (_inbox.TryDequeue(out object? item))
             {
@@ -400,26 +447,37 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     {
         _ticks++;
         Owning(() => _replica.Tick(NowMilliseconds));
-        if (_ticks % 50 == 0)
+        if (_ticks % LateCheckTicks == 0)
         {
-            ForgetAbandoned();
+            EndLate();
         }
 
         foreach (ReadBatch late in _reads.Values.Where(b => _ticks - b.AskedAt >= ReadRetryTicks).ToArray())
         {
             // The answer was lost, or could not be had: ask anew. etcd: v3_server.go readIndexRetryTime
+            SlowReads++;
             _reads.Remove(late.Context);
             StartRead(late);
         }
     }
 
-    /// <summary>Nobody waits any more for what timed out long ago.</summary>
-    private void ForgetAbandoned()
+    // One look now and then instead of a timer for each request.
+    private void EndLate()
     {
         long now = NowMilliseconds;
-        foreach (Proposal old in _proposals.Values.Where(p => p.Age(now) > 60_000).ToArray())
+        foreach (Proposal late in _proposals.Values.Concat(_withoutLeader).Where(p => p.Age(now) > RequestTimeout.TotalMilliseconds).ToArray())
         {
-            _proposals.Remove(old.Id);
+            _proposals.Remove(late.Id);
+            _withoutLeader.Remove(late);
+            _failedProposals++;
+            late.Completion.TrySetResult(new ApplyOutcome(EtcdError.Timeout, null));
+        }
+
+        foreach (ReadBatch late in _reads.Values.Where(b => b.Age(now) > RequestTimeout.TotalMilliseconds).ToArray())
+        {
+            _reads.Remove(late.Context);
+            _failedReads += late.Waiters.Count;
+            late.Waiters.ForEach(static w => w.Completion.TrySetResult(EtcdError.Timeout));
         }
     }
 
@@ -545,7 +603,9 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
         if (ready.Committed.Count > 0)
         {
+            long began = _time.GetTimestamp();
             Owning(() => _replica.Apply(ready.Committed, this));
+            SlowApplies += _time.GetElapsedTime(began) > SlowApply ? 1 : 0;
             _checkpoints.Consider();
             if (_replica.MembershipVersion != _knownMembership)
             {
@@ -568,6 +628,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
             return;
         }
 
+        LeaderChanges++;
         _ready.TrySetResult();
         List<Proposal> again = [.. _withoutLeader];
         _withoutLeader.Clear();
@@ -589,6 +650,12 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
     private void RefuseAll(EtcdError error)
     {
+        while (_inbox.TryDequeue(out object? item))
+        {
+            (item as Proposal)?.Completion.TrySetResult(new ApplyOutcome(error, null));
+            (item as ReadWaiter)?.Completion.TrySetResult(error);
+        }
+
         foreach (Proposal proposal in _proposals.Values.Concat(_withoutLeader))
         {
             proposal.Completion.TrySetResult(new ApplyOutcome(error, null));
@@ -626,6 +693,15 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         public ulong Context { get; set; }
 
         public ulong AskedAt { get; set; }
+
+        private long _firstSeen;
+
+        /// <summary>Milliseconds since this was asked first.</summary>
+        public long Age(long now)
+        {
+            _firstSeen = _firstSeen == 0 ? now : _firstSeen;
+            return now - _firstSeen;
+        }
     }
 
     private sealed class Proposal(ulong id, byte[] data)

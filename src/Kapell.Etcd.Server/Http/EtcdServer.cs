@@ -1,10 +1,11 @@
 using System.Net;
 using System.Net.Sockets;
 using Kapell.Base;
-using Kapell.Etcd.Server.Grpc;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -35,6 +36,10 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(leader);
         builder.Services.AddSingleton(rules);
         builder.Services.AddSingleton(new LeaseIds(prng));
+        CallCounter calls = new();
+        WatchCounts watches = new();
+        builder.Services.AddSingleton(calls);
+        builder.Services.AddSingleton(watches);
         builder.Services.AddSingleton<Proposer>();
         builder.Services.AddSingleton<KvService>();
         builder.Services.AddSingleton<WatchService>();
@@ -49,10 +54,10 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
         WebApplication app = builder.Build();
         app.UseRouting();
-        new HealthEndpoints(host, options.Limits, new ServerMetrics()).Map(app);
+        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
         app.UseEndpoints(static _ => { });
         http2.Server = new GrpcServer(
-            Bind(app.Services), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
+            Bind(app.Services, calls), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
             logs.CreateLogger("etcd"));
         try
         {
@@ -62,7 +67,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             await app.DisposeAsync();
             throw new IOException(
-                $"listen tcp {string.Join(", ", options.ListenClientUrls)}: bind: address already in use; stop what listens there or choose "
+                $"listen tcp {string.Join(", ", options.ListenClientUrls.Concat(options.ListenMetricsUrls).Select(static u => new Uri(u).Authority))}: bind: address already in use; stop what listens there or choose "
                 + "another --listen-client-urls", e);
         }
         catch (SocketException e)
@@ -83,9 +88,9 @@ internal sealed class EtcdServer : IAsyncDisposable
         await _app.DisposeAsync();
     }
 
-    private static GrpcBinder Bind(IServiceProvider services)
+    private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)
     {
-        GrpcBinder binder = new();
+        GrpcBinder binder = new(calls);
         KvBinding.Bind(binder, services.GetRequiredService<KvService>());
         WatchBinding.Bind(binder, services.GetRequiredService<WatchService>());
         Protocol.Lease.BindService(binder, services.GetRequiredService<LeaseService>());

@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using Kapell.Base;
-using Kapell.Etcd.Server.Grpc;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
 

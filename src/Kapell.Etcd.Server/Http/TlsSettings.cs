@@ -53,6 +53,11 @@ internal sealed class TlsSettings
 
             return settings;
         }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            string missing = new[] { files.CertFile, files.KeyFile, files.TrustedCaFile }.First(static f => f.Length > 0 && !File.Exists(f));
+            throw new FlagException($"open {missing}: no such file or directory");
+        }
         catch (CryptographicException e)
         {
             throw new FlagException($"cannot read the certificate or key in {reading}: {e.Message}");

@@ -141,6 +141,7 @@ public sealed class Applier : IDisposable
             return error;
         }
 
+        Store.Counts.Transactions++;
         Store.BeginWrite();
         _txn.Run(plan, writer);
         Store.EndWrite();

@@ -26,14 +26,17 @@ public sealed class Replica : IDisposable
     private const int RevocationsPerTick = 200;
     private const int MaintenancePerTick = 4096;
 
-    // The alarm goes by itself once there is this share of the quota free again, so that it does not flap.
+    // The alarm goes by itself once the content has shrunk by this share of the quota since it was raised and as much is free, or is far
+    // below the quota, so that one large request does not make it flap.
     private const double QuotaFreeShare = 0.05;
+    private const double QuotaRoomyShare = 0.75;
 
     private readonly RaftNode _raft;
     private readonly Applier _applier;
     private readonly long _quotaBytes;
     private readonly List<long> _expired = [];
     private bool _clearingAlarm;
+    private long _bytesAtAlarm;
     private bool _wasLeader;
 
     public Replica(RaftNode raft, Applier applier, ulong clusterId, LogPosition applied, long quotaBytes)
@@ -58,6 +61,12 @@ public sealed class Replica : IDisposable
     public Applier Applier => _applier;
 
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
+
+    /// <summary>
+    /// Tells the time without a tick. Needed before the first work: a member alone leads before its first tick, and would count the
+    /// time of its leases from zero.
+    /// </summary>
+    public void SetTime(long nowMilliseconds) => _applier.NowMilliseconds = nowMilliseconds;
 
     /// <summary>Raft's time goes on by one, the leases' to <paramref name="nowMilliseconds"/>.</summary>
     public void Tick(long nowMilliseconds)
@@ -194,27 +203,24 @@ public sealed class Replica : IDisposable
         _applier.Members.Set(entry);
     }
 
+    // Every member holds the same content, so the leader judges for all of them.
     private void ClearAlarmWhenThereIsSpace()
     {
         if (!_applier.HasAlarm(AlarmType.Nospace))
         {
-            _clearingAlarm = false;
+            (_clearingAlarm, _bytesAtAlarm) = (false, 0);
             return;
         }
 
-        long most = (long)(_quotaBytes * (1 - QuotaFreeShare));
-        if (_clearingAlarm || _quotaBytes <= 0 || _applier.Store.LiveBytes > most)
+        long live = _applier.Store.LiveBytes;
+        _bytesAtAlarm = Math.Max(_bytesAtAlarm, live);
+        bool shrunk = live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare) && live <= _quotaBytes * (1 - QuotaFreeShare);
+        if (_clearingAlarm || _quotaBytes <= 0 || !(shrunk || live <= _quotaBytes * QuotaRoomyShare))
         {
             return;
         }
 
-        // Only the alarm of this member: another knows its own memory best.
-        AlarmRequest request = new()
-        {
-            Action = AlarmRequest.Types.AlarmAction.Deactivate,
-            MemberID = _raft.Id.Value,
-            Alarm = AlarmType.Nospace,
-        };
+        AlarmRequest request = new() { Action = AlarmRequest.Types.AlarmAction.Deactivate, Alarm = AlarmType.Nospace };
         _clearingAlarm = _raft.Propose(new Command(0, CommandKind.Alarm, request).Encode()) == ProposeResult.Accepted;
     }
 }

@@ -4,9 +4,8 @@ using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Snapshots;
 using Kapell.Mvcc;
-using Kapell.Storage;
-using Kapell.Storage.Checkpoints;
 
 namespace Kapell.Etcd.Server.Rpc;
 
@@ -15,9 +14,6 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
     : Maintenance.MaintenanceBase
 {
     private const int PieceBytes = 32 * 1024;
-
-    // Clients recognise the digest by it: content in sectors, then 32 bytes. etcd: snapshot/v3_snapshot.go hasChecksum
-    private const int SectorBytes = 512;
 
     public override async Task<AlarmResponse> Alarm(AlarmRequest request, ServerCallContext context)
     {
@@ -92,13 +88,15 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         {
             Header = host.Header.ToMessage(host.Store.Revision),
             Hash = StoreHash.Compute(host.Store, revision),
-            CompactRevision = host.Store.CompactRevision,
+
+            // etcd: -1 before the first compaction.
+            CompactRevision = host.Store.CompactRevision == 0 ? -1 : host.Store.CompactRevision,
             HashRevision = revision,
         };
     }));
 
     /// <summary>
-    /// A checkpoint of now, then its SHA-256: what the client appends to its file. The content is our checkpoint format, not bbolt's.
+    /// The store of now as etcd's database, then its SHA-256: what the client appends to its file.
     /// </summary>
     public override async Task Snapshot(
         SnapshotRequest request, IServerStreamWriter<SnapshotResponse> responseStream, ServerCallContext context)
@@ -106,13 +104,12 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         using SavedSnapshot saved = await files.SaveAsync(host, context.CancellationToken);
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         long sent = 0;
-        long total = (saved.Bytes + SectorBytes - 1) / SectorBytes * SectorBytes;
+        long total = saved.Bytes;
         while (sent < total)
         {
-            // What goes beyond the end of the file stays zero.
             byte[] piece = new byte[(int)Math.Min(PieceBytes, total - sent)];
             int read = saved.File.Read(sent, piece);
-            if (read < Math.Min(piece.Length, saved.Bytes - sent))
+            if (read < piece.Length)
             {
                 throw new RpcException(new Status(StatusCode.Internal, "etcdserver: the snapshot file ended early"));
             }
@@ -148,31 +145,4 @@ public static class EtcdVersion
     public const string Server = "3.6.0";
     public const string Cluster = "3.6.0";
     public const string Storage = "3.6.0";
-}
-
-/// <summary>Where snapshots lie while they are sent: each in a directory of its own under the data directory.</summary>
-public sealed class SnapshotFiles(IDisk disk, string directory)
-{
-    private long _next;
-
-    public async Task<SavedSnapshot> SaveAsync(ReplicaHost host, CancellationToken cancellation)
-    {
-        string own = Path.Combine(directory, $"outgoing-{Interlocked.Increment(ref _next)}");
-        CheckpointInfo info = await host.Checkpoints.SaveAsync(own, cancellation);
-        return new SavedSnapshot(disk, info);
-    }
-}
-
-/// <summary>A snapshot file, deleted with this object.</summary>
-public sealed class SavedSnapshot(IDisk disk, CheckpointInfo info) : IDisposable
-{
-    public long Bytes => info.FileBytes;
-
-    public IDiskFile File { get; } = disk.Open(info.Path, DiskOpen.Read);
-
-    public void Dispose()
-    {
-        File.Dispose();
-        disk.Delete(info.Path);
-    }
 }

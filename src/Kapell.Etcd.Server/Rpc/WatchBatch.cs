@@ -27,7 +27,7 @@ internal static class WatchBatch
 
             if (revision < watcher.StartRevision)
             {
-                watcher.Advance();
+                watcher.Advance(sent: false);
                 continue;
             }
 
@@ -51,7 +51,7 @@ internal static class WatchBatch
 
             writer ??= Begin(header, store.Revision, watcher.Id);
             AddEvent(writer, store, address, previous);
-            watcher.Advance();
+            watcher.Advance(sent: true);
         }
 
         if (writer is not null)

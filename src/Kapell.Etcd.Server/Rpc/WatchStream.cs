@@ -10,7 +10,7 @@ namespace Kapell.Etcd.Server.Rpc;
 /// One Watch call. One task takes requests, another sends: answers to requests first, so that "created" precedes the events, then what
 /// the watchers have. etcd: api/v3rpc/watch.go
 /// </summary>
-internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits) : IDisposable
+internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts) : IDisposable
 {
     private const long NoWatch = -1; // etcd: clientv3.InvalidWatchID
     private const int AnswersMax = 4096;
@@ -108,7 +108,7 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits) : IDispos
                 }
 
                 id = id == 0 ? _nextId++ : id;
-                watcher = new Watcher(this, _lock, id, request);
+                watcher = new Watcher(this, _lock, id, request, counts);
                 _watchers.Add(id, watcher);
             }
         }
@@ -190,6 +190,7 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits) : IDispos
         if (watcher.Registered)
         {
             watcher.Registered = false;
+            watcher.Leave();
             store.Watchers.Remove(watcher.Key, watcher.End, watcher);
         }
     }

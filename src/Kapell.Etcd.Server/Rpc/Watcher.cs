@@ -14,13 +14,15 @@ internal sealed class Watcher : IWatchTarget
     private const int PendingMax = 8192;
 
     private readonly WatchStream _stream;
+    private readonly WatchCounts _counts;
     private readonly Lock _lock;
     private readonly bool _noPut;
     private readonly bool _noDelete;
     private readonly Queue<long> _pending = new();
 
-    public Watcher(WatchStream stream, Lock streamLock, long id, WatchCreateRequest request)
+    public Watcher(WatchStream stream, Lock streamLock, long id, WatchCreateRequest request, WatchCounts counts)
     {
+        _counts = counts;
         _stream = stream;
         _lock = streamLock;
         Id = id;
@@ -66,7 +68,7 @@ internal sealed class Watcher : IWatchTarget
     public void StartAt(long position, bool inThePast)
     {
         Next = position;
-        Lags = inThePast;
+        SetLags(inThePast);
         Registered = true;
     }
 
@@ -81,7 +83,7 @@ internal sealed class Watcher : IWatchTarget
         {
             if (!Lags && _pending.Count == PendingMax)
             {
-                Lags = true;
+                SetLags(true);
                 Next = position;
             }
 
@@ -123,7 +125,7 @@ internal sealed class Watcher : IWatchTarget
             if (Next >= store.LogEnd)
             {
                 // Caught up, and nothing can happen between this and the next offer.
-                Lags = false;
+                SetLags(false);
                 return null;
             }
 
@@ -138,11 +140,24 @@ internal sealed class Watcher : IWatchTarget
         return null;
     }
 
-    public void Advance()
+    public void Advance(bool sent)
     {
+        _counts.Sent(sent ? 1 : 0);
         if (!_pending.TryDequeue(out _))
         {
             Next++;
+        }
+    }
+
+    /// <summary>It is no watch any more.</summary>
+    public void Leave() => SetLags(false);
+
+    private void SetLags(bool lags)
+    {
+        if (lags != Lags)
+        {
+            Lags = lags;
+            _counts.Lagging(lags ? 1 : -1);
         }
     }
 

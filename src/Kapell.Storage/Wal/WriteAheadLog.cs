@@ -43,6 +43,12 @@ public sealed class WriteAheadLog : IDisposable
 
     public WalRecovery Recovery { get; }
 
+    /// <summary>Time to think of the next segment. Of the writing thread.</summary>
+    public bool IsHalfFull => _offset > _fileBytes / 2;
+
+    /// <summary>Segments begun since the log was opened.</summary>
+    public int SegmentsBegun { get; private set; }
+
     /// <summary>The number of segment files.</summary>
     public int SegmentCount => _segments.Count;
 
@@ -129,6 +135,19 @@ public sealed class WriteAheadLog : IDisposable
         }
     }
 
+    /// <summary>Gives back what a failed <see cref="PrepareSpare"/> left. From any thread.</summary>
+    public void ForgetSpare()
+    {
+        lock (_spareLock)
+        {
+            string spare = Path.Combine(_directory, Segment.SpareName);
+            if (!_hasSpare && _disk.List(_directory).Contains(Segment.SpareName))
+            {
+                _disk.Delete(spare);
+            }
+        }
+    }
+
     public void Dispose() => _file.Dispose();
 
     private void Buffer(WalRecord record)
@@ -202,6 +221,7 @@ public sealed class WriteAheadLog : IDisposable
         }
 
         _disk.SyncDirectory(_directory);
+        SegmentsBegun++;
         _segments.Add(new WalSegmentInfo(number));
         _fileBytes = bytes;
         _offset = _synced = Segment.HeadBytes;

@@ -4,7 +4,7 @@ using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>A request that is no gRPC (health, metrics, the gateway) on an HTTP/2 connection: runs the port's ordinary application.</summary>
 internal sealed class PlainCall(RequestDelegate application, IServiceProvider services, IHttp2Responder responder, Http2Stream stream) : IHttp2Request

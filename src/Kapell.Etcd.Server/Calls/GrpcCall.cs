@@ -9,7 +9,7 @@ using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>One call: puts its messages together from the body's pieces, and is the context that its handler sees.</summary>
 internal abstract class GrpcCall : ServerCallContext, IHttp2Request
@@ -29,6 +29,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
     protected GrpcCall(GrpcMethod method, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {
         (_method, _server, Responder, _stream) = (method, server, responder, stream);
+        method.Count.Start();
         if (stream.Find("grpc-timeout"u8) is { } timeout && GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
         {
             responder.SetDeadline(stream, time);
@@ -121,6 +122,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
     /// <summary>A message of a stream; false when the caller should wait for room.</summary>
     protected bool Send(GrpcPayload message)
     {
+        _server.Calls.Sent(message.Length - GrpcPayload.PrefixBytes);
         bool first = !_headersSent;
         _headersSent = true;
         return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Buffer);
@@ -134,6 +136,8 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
             return;
         }
 
+        _method.Count.End(StatusCore.StatusCode);
+        _server.Calls.Sent((message?.Length ?? GrpcPayload.PrefixBytes) - GrpcPayload.PrefixBytes);
         bool first = !_headersSent;
         byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
         Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
@@ -155,6 +159,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
             Google.Protobuf.InvalidProtocolBufferException e => new Status(StatusCode.Internal, "grpc: error unmarshalling request: " + e.Message),
             _ => new Status(StatusCode.Unknown, cause.Message),
         };
+        _method.Count.End(status.StatusCode);
         if (status.StatusCode == StatusCode.Unknown && !_stream.IsOver)
         {
             GrpcLog.HandlerFailed(_server.Logger, _method.FullName, cause);
@@ -195,6 +200,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
             }
 
             ReadOnlySequence<byte> payload = piece.Slice(GrpcPayload.PrefixBytes, length);
+            _server.Calls.Received(length);
             Message(prefix[0] == 0 ? payload : Decompress(prefix[0], payload));
             piece = piece.Slice(GrpcPayload.PrefixBytes + length);
         }

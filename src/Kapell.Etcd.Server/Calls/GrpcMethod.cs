@@ -2,11 +2,13 @@ using System.Buffers;
 using Grpc.Core;
 using Kapell.Etcd.Server.Http2;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>One method of a service: makes the calls of it.</summary>
-internal abstract class GrpcMethod(string fullName)
+internal abstract class GrpcMethod(string fullName, MethodCount count)
 {
+    public MethodCount Count => count;
+
     /// <summary><c>/etcdserverpb.KV/Put</c>.</summary>
     public string FullName => fullName;
 
@@ -14,8 +16,9 @@ internal abstract class GrpcMethod(string fullName)
 }
 
 /// <summary>One request, one response.</summary>
-internal sealed class UnaryMethod<TRequest, TResponse>(Method<TRequest, TResponse> method, UnaryServerMethod<TRequest, TResponse> handler)
-    : GrpcMethod(method.FullName)
+internal sealed class UnaryMethod<TRequest, TResponse>(
+    Method<TRequest, TResponse> method, UnaryServerMethod<TRequest, TResponse> handler, CallCounter calls)
+    : GrpcMethod(method.FullName, calls.Of(method.FullName, "unary"))
     where TRequest : class
     where TResponse : class
 {
@@ -70,8 +73,9 @@ internal sealed class UnaryMethod<TRequest, TResponse>(Method<TRequest, TRespons
 /// <summary>Streams on either side or both; the handler sees them as Grpc.Core's readers and writers.</summary>
 internal sealed class StreamingMethod<TRequest, TResponse>(
     Method<TRequest, TResponse> method,
-    Func<IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>, ServerCallContext, Task<TResponse?>> handler)
-    : GrpcMethod(method.FullName)
+    Func<IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>, ServerCallContext, Task<TResponse?>> handler,
+    CallCounter calls)
+    : GrpcMethod(method.FullName, calls.Of(method.FullName, KindOf(method.Type)))
     where TRequest : class
     where TResponse : class
 {
@@ -83,6 +87,13 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
     }
 
     private Method<TRequest, TResponse> Method => method;
+
+    private static string KindOf(MethodType type) => type switch
+    {
+        MethodType.ClientStreaming => "client_stream",
+        MethodType.ServerStreaming => "server_stream",
+        _ => "bidi_stream",
+    };
 
     private sealed class Call(StreamingMethod<TRequest, TResponse> owner, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
         : GrpcCall(owner, server, responder, stream), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>

@@ -4,7 +4,7 @@ using System.Text;
 using Grpc.Core;
 using Kapell.Etcd.Server.Http2;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>The header blocks of gRPC responses, and what gRPC puts into request headers.</summary>
 internal static class GrpcHeaders

@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using Grpc.Core;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>A message ready to be sent, its five bytes of prefix included, in a rented array.</summary>
 internal readonly record struct GrpcPayload(byte[] Buffer, int Length)

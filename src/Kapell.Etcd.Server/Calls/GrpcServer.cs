@@ -4,7 +4,7 @@ using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
-namespace Kapell.Etcd.Server.Grpc;
+namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>
 /// gRPC over <see cref="Http2Connection"/>: the services' generated binders give their methods to <see cref="GrpcBinder"/>; calls that are
@@ -19,6 +19,8 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
     public int MessageBytesMax => messageBytesMax;
 
     public ILogger Logger => logger;
+
+    public CallCounter Calls => methods.Calls;
 
     public IHttp2Request Begin(IHttp2Responder responder, Http2Stream stream)
     {
@@ -56,17 +58,19 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
 }
 
 /// <summary>Collects methods from the generated <c>BindService</c>.</summary>
-internal sealed class GrpcBinder : ServiceBinderBase
+internal sealed class GrpcBinder(CallCounter calls) : ServiceBinderBase
 {
+    public CallCounter Calls => calls;
+
     public Dictionary<string, GrpcMethod> Methods { get; } = new(StringComparer.Ordinal);
 
     public override void AddMethod<TRequest, TResponse>(Method<TRequest, TResponse> method, UnaryServerMethod<TRequest, TResponse>? handler) =>
-        Methods[method.FullName] = new UnaryMethod<TRequest, TResponse>(method, handler!);
+        Methods[method.FullName] = new UnaryMethod<TRequest, TResponse>(method, handler!, calls);
 
     public override void AddMethod<TRequest, TResponse>(
         Method<TRequest, TResponse> method, ClientStreamingServerMethod<TRequest, TResponse>? handler) =>
         Methods[method.FullName] = new StreamingMethod<TRequest, TResponse>(
-            method, async (reader, _, context) => await handler!(reader, context));
+            method, async (reader, _, context) => await handler!(reader, context), calls);
 
     public override void AddMethod<TRequest, TResponse>(
         Method<TRequest, TResponse> method, ServerStreamingServerMethod<TRequest, TResponse>? handler) =>
@@ -79,7 +83,7 @@ internal sealed class GrpcBinder : ServiceBinderBase
 
             await handler!(reader.Current, writer, context);
             return null;
-        });
+        }, calls);
 
     public override void AddMethod<TRequest, TResponse>(
         Method<TRequest, TResponse> method, DuplexStreamingServerMethod<TRequest, TResponse>? handler) =>
@@ -87,5 +91,5 @@ internal sealed class GrpcBinder : ServiceBinderBase
         {
             await handler!(reader, writer, context);
             return null;
-        });
+        }, calls);
 }

@@ -1,0 +1,158 @@
+using System.Buffers.Binary;
+using Google.Protobuf;
+using Kapell.Mvcc;
+using Kapell.Storage;
+using Kapell.Storage.Bolt;
+
+namespace Kapell.Etcd.Server.Snapshots;
+
+/// <summary>What `snapshot status` tells of a database.</summary>
+internal sealed record DatabaseStatus(uint Hash, long Revision, long TotalKeys, long TotalBytes, string Version);
+
+/// <summary>Reads a database of etcd, its own or ours, into a store. etcd: mvcc/kvstore.go restore, etcdutl/snapshot</summary>
+internal sealed class DatabaseReader(IDiskFile file, string path, long length)
+{
+    private readonly BoltReader _bolt = new(file, path, length);
+
+    /// <exception cref="CorruptDatabaseException">It is damaged, or no database of etcd.</exception>
+    public MvccStore ReadStore(long revisionBump)
+    {
+        using StoreBuilder builder = new();
+        try
+        {
+            _bolt.Visit(DatabaseBuckets.Lease, (_, value) =>
+            {
+                (long id, long ttl) = ReadLease(value);
+                builder.AddLease(id, ttl);
+            });
+            bool there = _bolt.Visit(DatabaseBuckets.Key, (key, value) => builder.Add(ReadRevision(key), value));
+            if (!there)
+            {
+                throw new FormatException("it has no bucket \"key\": it is not etcd's");
+            }
+
+            return Build(builder, revisionBump);
+        }
+        catch (Exception e) when (e is FormatException or InvalidProtocolBufferException or OverflowException)
+        {
+            throw new CorruptDatabaseException(path, 0, e.Message);
+        }
+    }
+
+    /// <summary>Reads all of it.</summary>
+    public DatabaseStatus ReadStatus()
+    {
+        uint hash = 0;
+        long revision = 0;
+        HashSet<byte[]> keys = new(ByteKeys.Instance);
+        foreach (string bucket in _bolt.Buckets)
+        {
+            hash = Crc32C.Append(hash, System.Text.Encoding.Latin1.GetBytes(bucket));
+            bool isKeys = bucket == DatabaseBuckets.Key;
+            _bolt.Visit(bucket, (key, value) =>
+            {
+                hash = Crc32C.Append(Crc32C.Append(hash, key), value);
+                if (isKeys)
+                {
+                    revision = Count(keys, key, value);
+                }
+            });
+        }
+
+        return new DatabaseStatus(hash, revision, keys.Count, _bolt.Bytes, MetaText(DatabaseBuckets.StorageVersion));
+    }
+
+    private static MvccStore Build(StoreBuilder builder, long last, long scheduled, long finished, long bump)
+    {
+        // A compaction that was begun is finished here, as etcd does at its start.
+        long compacted = Math.Max(scheduled, finished);
+        long revision = Math.Max(last, compacted);
+        return bump == 0 ? builder.Build(revision, compacted) : builder.Build(checked(revision + bump), checked(revision + bump));
+    }
+
+    private MvccStore Build(StoreBuilder builder, long bump) => Build(
+        builder, builder.LastRevision, MetaRevision(DatabaseBuckets.ScheduledCompaction), MetaRevision(DatabaseBuckets.FinishedCompaction), bump);
+
+    private static RevisionKey ReadRevision(ReadOnlySpan<byte> bytes) => RevisionKey.TryRead(bytes, out RevisionKey key)
+        ? key
+        : throw new FormatException($"\"{Convert.ToHexString(bytes)}\" in bucket \"key\" is no revision");
+
+    private long Count(HashSet<byte[]> keys, ReadOnlySpan<byte> bytes, ReadOnlySpan<byte> value)
+    {
+        try
+        {
+            RevisionKey at = ReadRevision(bytes);
+            ReadOnlySpan<byte> key = KeyValueRecord.Parse(value).Key;
+            if (at.IsTombstone)
+            {
+                keys.Remove(key.ToArray());
+            }
+            else
+            {
+                keys.Add(key.ToArray());
+            }
+
+            return at.Main;
+        }
+        catch (FormatException e)
+        {
+            throw new CorruptDatabaseException(path, 0, e.Message);
+        }
+    }
+
+    /// <summary>leasepb.Lease: ID = 1, TTL = 2; how much is left of it does not survive a restart anyway.</summary>
+    private static (long Id, long Ttl) ReadLease(ReadOnlySpan<byte> value)
+    {
+        CodedInputStream input = new(value.ToArray());
+        long id = 0;
+        long ttl = 0;
+        for (uint tag = input.ReadTag(); tag != 0; tag = input.ReadTag())
+        {
+            switch (tag)
+            {
+                case 1 << 3:
+                    id = input.ReadInt64();
+                    break;
+                case 2 << 3:
+                    ttl = input.ReadInt64();
+                    break;
+                default:
+                    input.SkipLastField();
+                    break;
+            }
+        }
+
+        return (id, ttl);
+    }
+
+    private byte[]? Meta(string name)
+    {
+        byte[]? found = null;
+        _bolt.Visit(DatabaseBuckets.Meta, (key, value) =>
+        {
+            if (key.SequenceEqual(System.Text.Encoding.ASCII.GetBytes(name)))
+            {
+                found = value.ToArray();
+            }
+        });
+        return found;
+    }
+
+    private string MetaText(string name) => System.Text.Encoding.UTF8.GetString(Meta(name) ?? []);
+
+    private long MetaRevision(string name) => Meta(name) is not { } bytes ? 0 : Math.Max(0, ReadRevision(bytes).Main);
+
+    private sealed class ByteKeys : IEqualityComparer<byte[]>
+    {
+        public static readonly ByteKeys Instance = new();
+
+        public bool Equals(byte[]? x, byte[]? y) => x.AsSpan().SequenceEqual(y);
+
+        public int GetHashCode(byte[] obj)
+        {
+            HashCode hash = default;
+            hash.AddBytes(obj);
+            return hash.ToHashCode();
+        }
+    }
+}

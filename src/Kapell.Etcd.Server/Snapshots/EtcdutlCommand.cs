@@ -1,0 +1,265 @@
+using System.Globalization;
+using System.Text.Json;
+using Kapell.Base;
+using Kapell.Mvcc;
+using Kapell.Storage;
+
+namespace Kapell.Etcd.Server.Snapshots;
+
+/// <summary>
+/// The tool <c>etcdutl</c> for files of a store that is not running: <c>snapshot restore</c>, <c>snapshot status</c>, <c>hashkv</c>.
+/// Exit codes are upstream's: 0, 1 it failed, 128 a wrong argument.
+/// </summary>
+public sealed class EtcdutlCommand
+{
+    private const int Failed = 1;
+    private const int BadArguments = 128;
+    private const string Usage = """
+        A tool for files of etcd and of Kapell's store.
+
+        Usage:
+          etcdutl snapshot restore FILE [flags]   make a data directory out of a saved snapshot
+          etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
+          etcdutl hashkv FILE [flags]             the hash over the history in it
+          etcdutl version
+
+        Every command has --help.
+        """;
+
+    private readonly TextWriter _output;
+    private readonly TextWriter _errors;
+
+    /// <param name="output">For results.</param>
+    public EtcdutlCommand(TextWriter output, TextWriter errors) => (_output, _errors) = (output, errors);
+
+    public async Task<int> RunAsync(IReadOnlyList<string> args)
+    {
+        (string verb, int words) = args switch
+        {
+            ["snapshot", "restore", ..] => ("snapshot restore", 2),
+            ["snapshot", "status", ..] => ("snapshot status", 2),
+            ["hashkv", ..] => ("hashkv", 1),
+            ["version", ..] => ("version", 1),
+            _ => ("", 0),
+        };
+        try
+        {
+            return await RunAsync(verb, [.. args.Skip(words)], args);
+        }
+        catch (FlagException e)
+        {
+            await _errors.WriteLineAsync($"Error: {e.Message}");
+            return BadArguments;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException)
+        {
+            await _errors.WriteLineAsync($"Error: {e.Message}");
+            return Failed;
+        }
+    }
+
+    private async Task<int> RunAsync(string verb, IReadOnlyList<string> rest, IReadOnlyList<string> all)
+    {
+        switch (verb)
+        {
+            case "snapshot restore":
+                return await RestoreAsync(rest);
+            case "snapshot status":
+                return await StatusAsync(rest);
+            case "hashkv":
+                return await HashAsync(rest);
+            case "version":
+                _output.WriteLine($"etcdutl version: {Rpc.EtcdVersion.Server}\nAPI version: 3.6");
+                return 0;
+            default:
+                bool help = all.Count == 0 || all[0] is "help" or "--help" or "-h";
+                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{string.Join(' ', all)}\" for \"etcdutl\"");
+                return help ? 0 : BadArguments;
+        }
+    }
+
+    private async Task<int> RestoreAsync(IReadOnlyList<string> args)
+    {
+        FlagSet flags = new("etcdutl snapshot restore FILE", "Restores a saved snapshot, of etcd or of Kapell, to a data directory of Kapell.");
+        FlagValue<string> data = flags.String("data-dir", "", "Path to the output data directory (default ${name}.etcd).");
+        FlagValue<string> wal = flags.String("wal-dir", "", "Not supported: the log lies in the data directory.");
+        FlagValue<string> name = flags.String("name", "default", "Human-readable name for this member.");
+        FlagValue<string> cluster = flags.String("initial-cluster", "default=http://localhost:2380", "Initial cluster configuration for restore bootstrap.");
+        FlagValue<string> token = flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during restore bootstrap.");
+        FlagValue<IReadOnlyList<string>> urls = flags.List(
+            "initial-advertise-peer-urls", ["http://localhost:2380"], "List of this member's peer URLs to advertise to the rest of the cluster.");
+        FlagValue<bool> skip = flags.Bool("skip-hash-check", false, "Ignore snapshot integrity hash value (required if copied from data directory).");
+        FlagValue<long> bump = flags.Long("bump-revision", 0, "How much to increase the latest revision after restore.");
+        FlagValue<bool> compacted = flags.Bool("mark-compacted", false, "Mark the latest revision as compacted (required if --bump-revision > 0).");
+        flags.Long("initial-memory-map-size", 0, "Taken for compatibility: nothing is mapped.");
+        if (Parse(flags, args) is not { } file)
+        {
+            return 0;
+        }
+
+        if (bump.Value < 0 || (bump.Value > 0) != compacted.Value)
+        {
+            throw new FlagException("--mark-compacted required if --revision-bump > 0");
+        }
+
+        if (wal.Value.Length > 0)
+        {
+            throw new FlagException("--wal-dir is not supported: the log lies in --data-dir; mount the fast disk there");
+        }
+
+        await Task.Run(() => SnapshotRestore.Run(new FileDisk(), new RestoreSettings
+        {
+            SnapshotPath = file,
+            DataDirectory = data.Value.Length > 0 ? data.Value : name.Value + ".etcd",
+            Name = name.Value,
+            PeerUrls = urls.Value,
+            InitialCluster = ParseCluster(cluster.Value),
+            ClusterToken = token.Value,
+            SkipHashCheck = skip.Value,
+            RevisionBump = bump.Value,
+        }));
+        return 0;
+    }
+
+    private async Task<int> StatusAsync(IReadOnlyList<string> args)
+    {
+        FlagSet flags = new("etcdutl snapshot status FILE", "Tells hash, revision, total keys and total size of a saved snapshot.");
+        FlagValue<string> format = Format(flags);
+        if (Parse(flags, args) is not { } path)
+        {
+            return 0;
+        }
+
+        DatabaseStatus status = await Task.Run(() => Read(path, static reader => reader.ReadStatus()));
+        Print(format.Value, [
+            ("hash", "Hash", status.Hash, $"{status.Hash:x}"),
+            ("revision", "Revision", status.Revision, $"{status.Revision}"),
+            ("totalKey", "Keys", status.TotalKeys, $"{status.TotalKeys}"),
+            ("totalSize", "Size", status.TotalBytes, Humanize(status.TotalBytes)),
+            ("version", "Version", status.Version, status.Version),
+        ], ["hash", "revision", "total keys", "total size", "version"]);
+        return 0;
+    }
+
+    private async Task<int> HashAsync(IReadOnlyList<string> args)
+    {
+        FlagSet flags = new("etcdutl hashkv FILE", "Prints the hash over the history in a database.");
+        FlagValue<string> format = Format(flags);
+        FlagValue<long> revision = flags.Long("rev", 0, "Maximum revision to hash (default: latest revision).");
+        if (Parse(flags, args) is not { } path)
+        {
+            return 0;
+        }
+
+        (uint hash, long at, long compacted) = await Task.Run(() => Read(path, reader =>
+        {
+            using MvccStore store = reader.ReadStore(0);
+            long asked = revision.Value == 0 ? store.Revision : revision.Value;
+            Replication.EtcdError? error = Replication.ReplyEncoder.ToError(store.CheckRevision(asked));
+            return error is null
+                ? (StoreHash.Compute(store, asked), asked, store.CompactRevision == 0 ? -1 : store.CompactRevision)
+                : throw new InvalidDataException(error.Text["etcdserver: ".Length..]);
+        }));
+        Print(format.Value, [
+            ("hash", "Hash", hash, $"{hash}"),
+            ("hashRevision", "Hash revision", at, $"{at}"),
+            ("compactRevision", "Compact revision", compacted, $"{compacted}"),
+        ], ["hash", "hash revision", "compact revision"]);
+        return 0;
+    }
+
+    private static T Read<T>(string path, Func<DatabaseReader, T> read)
+    {
+        using IDiskFile file = new FileDisk().Open(path, DiskOpen.Read);
+        return read(new DatabaseReader(file, path, SnapshotFile.DatabaseBytes(file)));
+    }
+
+    private static FlagValue<string> Format(FlagSet flags)
+    {
+        FlagValue<string> format = flags.String("write-out", "simple", "Set the output format (fields, json, simple, table).");
+        flags.Alias("w", "write-out");
+        return format;
+    }
+
+    /// <summary>The file; null when the help was wanted and is printed.</summary>
+    private string? Parse(FlagSet flags, IReadOnlyList<string> args)
+    {
+        flags.Parse(args);
+        if (flags.HelpWanted)
+        {
+            _output.WriteLine(flags.Help());
+            return null;
+        }
+
+        if (flags.Arguments.Count != 1)
+        {
+            throw new FlagException("requires exactly one argument: the file");
+        }
+
+        return File.Exists(flags.Arguments[0])
+            ? flags.Arguments[0]
+            : throw new InvalidDataException($"stat {flags.Arguments[0]}: no such file or directory");
+    }
+
+    /// <summary>"name=url,name=url": a name may stand several times.</summary>
+    private static List<(string Name, IReadOnlyList<string> Urls)> ParseCluster(string text)
+    {
+        List<(string Name, string Url)> pairs = [];
+        foreach (string part in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            string[] sides = part.Split('=', 2);
+            bool good = sides.Length == 2 && sides[0].Length > 0 && Uri.TryCreate(sides[1], UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https";
+            pairs.Add(good ? (sides[0], sides[1]) : throw new FlagException($"--initial-cluster: \"{part}\" is not name=http(s)://host:port"));
+        }
+
+        return [.. pairs.GroupBy(static p => p.Name).Select(static g => (g.Key, (IReadOnlyList<string>)[.. g.Select(static p => p.Url)]))];
+    }
+
+    private void Print(string format, IReadOnlyList<(string Json, string Field, object Value, string Text)> cells, IReadOnlyList<string> titles)
+    {
+        switch (format)
+        {
+            case "simple":
+                _output.WriteLine(string.Join(", ", cells.Select(static c => c.Text)));
+                break;
+            case "json":
+                string Encode(object v) => v is string s ? JsonEncodedText.Encode(s) is var e ? $"\"{e}\"" : "" : Convert.ToString(v, CultureInfo.InvariantCulture)!;
+                _output.WriteLine("{" + string.Join(",", cells.Select(c => $"\"{c.Json}\":{Encode(c.Value)}")) + "}");
+                break;
+            case "fields":
+                foreach ((_, string field, object value, _) in cells)
+                {
+                    _output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\"{field}\" : {value}"));
+                }
+
+                break;
+            case "table":
+                PrintTable(titles, [.. cells.Select(static c => c.Text)]);
+                break;
+            default:
+                throw new FlagException("unsupported output format");
+        }
+    }
+
+    private void PrintTable(IReadOnlyList<string> titles, IReadOnlyList<string> cells)
+    {
+        int[] widths = [.. titles.Select((t, i) => Math.Max(t.Length, cells[i].Length))];
+        string line = "+" + string.Concat(widths.Select(static w => new string('-', w + 2) + "+"));
+        _output.WriteLine(line);
+        _output.WriteLine("|" + string.Concat(titles.Select((t, i) => " " + t.ToUpperInvariant().PadRight(widths[i]) + " |")));
+        _output.WriteLine(line);
+        _output.WriteLine("|" + string.Concat(cells.Select((c, i) => " " + c.PadLeft(widths[i]) + " |")));
+        _output.WriteLine(line);
+    }
+
+    /// <summary>As upstream's table: powers of 1000, one digit behind the point below ten.</summary>
+    private static string Humanize(long bytes)
+    {
+        string[] units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+        int unit = bytes < 10 ? 0 : Math.Min(units.Length - 1, (int)Math.Floor(Math.Log(bytes, 1000)));
+        double value = Math.Floor((bytes / Math.Pow(1000, unit) * 10) + 0.5) / 10;
+        return bytes >= 10 && value < 10
+            ? string.Create(CultureInfo.InvariantCulture, $"{value:0.0} {units[unit]}")
+            : string.Create(CultureInfo.InvariantCulture, $"{value:0} {units[unit]}");
+    }
+}

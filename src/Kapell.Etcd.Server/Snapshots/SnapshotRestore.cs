@@ -1,0 +1,110 @@
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Kapell.Raft;
+using Kapell.Storage;
+using Kapell.Storage.Checkpoints;
+using Kapell.Storage.Wal;
+
+namespace Kapell.Etcd.Server.Snapshots;
+
+/// <summary>What a member restored from a snapshot is to be. Names and defaults are those of upstream's flags.</summary>
+internal sealed record RestoreSettings
+{
+    public required string SnapshotPath { get; init; }
+
+    public required string DataDirectory { get; init; }
+
+    public required string Name { get; init; }
+
+    public required IReadOnlyList<string> PeerUrls { get; init; }
+
+    /// <summary>Name and peer addresses of each member.</summary>
+    public required IReadOnlyList<(string Name, IReadOnlyList<string> Urls)> InitialCluster { get; init; }
+
+    public required string ClusterToken { get; init; }
+
+    public bool SkipHashCheck { get; init; }
+
+    public long RevisionBump { get; init; }
+}
+
+/// <summary>Makes the data directory of a member of a new cluster that has the content of a snapshot.</summary>
+internal static class SnapshotRestore
+{
+    // Every member of the new cluster begins with the same log: one entry a member, as if they had been added one after another.
+    private const ulong FirstTerm = 1;
+
+    /// <exception cref="InvalidDataException">The snapshot or the settings are wrong.</exception>
+    /// <exception cref="IOException">The disk refused, or the file is damaged.</exception>
+    public static void Run(IDisk disk, RestoreSettings settings)
+    {
+        Verify(settings);
+        if (Directory.Exists(settings.DataDirectory) && Directory.EnumerateFileSystemEntries(settings.DataDirectory).Any())
+        {
+            throw new InvalidDataException($"data-dir \"{settings.DataDirectory}\" not empty or could not be read");
+        }
+
+        using IDiskFile file = disk.Open(settings.SnapshotPath, DiskOpen.Read);
+        if (!settings.SkipHashCheck)
+        {
+            SnapshotFile.Verify(file);
+        }
+
+        DatabaseReader reader = new(file, settings.SnapshotPath, SnapshotFile.DatabaseBytes(file));
+        using MvccStore store = reader.ReadStore(settings.RevisionBump);
+        List<Member> members = [.. settings.InitialCluster.Select(m => MemberOf(m.Name, m.Urls, settings.ClusterToken)).OrderBy(static m => m.ID)];
+        Write(disk, settings, store, members);
+    }
+
+    private static void Verify(RestoreSettings settings)
+    {
+        IReadOnlyList<string> urls = settings.InitialCluster.FirstOrDefault(m => m.Name == settings.Name).Urls
+            ?? throw new InvalidDataException($"couldn't find local name \"{settings.Name}\" in the initial cluster configuration");
+        if (!urls.Order(StringComparer.Ordinal).SequenceEqual(settings.PeerUrls.Order(StringComparer.Ordinal)))
+        {
+            string missing = string.Join(",", urls.Order(StringComparer.Ordinal).Select(u => $"{settings.Name}={u}"));
+            throw new InvalidDataException(
+                $"--initial-cluster has {missing} but missing from --initial-advertise-peer-urls={string.Join(",", settings.PeerUrls)}");
+        }
+
+        if (settings.InitialCluster.SelectMany(static m => m.Urls).GroupBy(static u => u).Any(static g => g.Count() > 1))
+        {
+            throw new InvalidDataException("initial cluster has conflicting peer URLs: each member needs its own");
+        }
+    }
+
+    private static Member MemberOf(string name, IReadOnlyList<string> urls, string token)
+    {
+        Member member = new() { ID = ClusterIdentity.MemberId(urls, token), Name = name };
+        member.PeerURLs.AddRange(urls);
+        return member;
+    }
+
+    private static void Write(IDisk disk, RestoreSettings settings, MvccStore store, List<Member> members)
+    {
+        ulong cluster = ClusterIdentity.ClusterId(members.Select(static m => m.ID));
+        ulong self = members.First(m => m.Name == settings.Name).ID;
+        CheckpointHead head = new() { ClusterId = cluster, Index = (ulong)members.Count, Term = FirstTerm };
+        head.Voters.AddRange(members.Select(static m => m.ID));
+        head.Members.AddRange(members);
+        ReplicaSettings directories = new() { DataDirectory = settings.DataDirectory };
+        disk.CreateDirectory(settings.DataDirectory);
+        using DirectoryLock directoryLock = DirectoryLock.Acquire(settings.DataDirectory);
+        using (CheckpointWriteStream writer = CheckpointFile.Create(disk, directories.CheckpointDirectory, head.Index))
+        {
+            CheckpointSource source = store.BeginCheckpoint();
+            CheckpointContent.Write(writer, head, source, static work => work(), CancellationToken.None);
+            source.End();
+            writer.Commit();
+        }
+
+        HardState state = new(new Term(FirstTerm), new MemberId(0), new LogIndex(head.Index));
+        using WriteAheadLog log = WriteAheadLog.Open(
+            disk, directories.WalDirectory, new WalOptions { SegmentBytes = directories.SegmentBytes }, static _ => throw new InvalidDataException("the log is not empty"));
+        log.Append([LogRecords.Identity(cluster, self), LogRecords.Of(state)]);
+        log.Sync();
+    }
+}

@@ -1,3 +1,0 @@
-namespace Kapell.Etcd.Tests;
-
-public sealed class Placeholder;

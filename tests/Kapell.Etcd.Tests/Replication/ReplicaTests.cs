@@ -1,0 +1,152 @@
+using Google.Protobuf;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc;
+using Xunit;
+
+namespace Kapell.Etcd.Tests.Replication;
+
+public sealed class ReplicaTests
+{
+    [Fact]
+    public void A_write_is_answered_with_the_revision_it_made()
+    {
+        using LoneReplica one = new();
+        ApplyOutcome outcome = one.Propose(CommandKind.Put, Put("a", "1"));
+        PutResponse response = PutResponse.Parser.ParseFrom(outcome.Reply!.Span);
+        Assert.Equal((2, 9UL, 1UL), (response.Header.Revision, response.Header.ClusterId, response.Header.MemberId));
+        Assert.Equal(2, one.Store.Revision);
+        one.Propose(CommandKind.Put, Put("a", "2"), wanted: false);
+        Assert.Equal(3, one.Store.Revision);
+    }
+
+    [Fact]
+    public void A_refused_command_changes_nothing()
+    {
+        using LoneReplica one = new();
+        one.Propose(CommandKind.Put, Put("a", "1"));
+        uint before = StoreHash.Compute(one.Store, one.Store.Revision);
+        Assert.Equal(EtcdError.LeaseNotFound, one.Propose(CommandKind.Put, new PutRequest { Key = Bytes("a"), Lease = 7 }).Error);
+        Assert.Equal(EtcdError.KeyNotFound, one.Propose(CommandKind.Put, new PutRequest { Key = Bytes("b"), IgnoreLease = true }).Error);
+        Assert.Equal(EtcdError.FutureRevision, one.Propose(CommandKind.Compact, new CompactionRequest { Revision = 99 }).Error);
+        Assert.Equal(EtcdError.Compacted, one.Propose(CommandKind.Compact, new CompactionRequest { Revision = -1 }).Error);
+        Assert.Equal(EtcdError.LeaseNotFound, one.Propose(CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = 5 }).Error);
+        Assert.Equal(
+            EtcdError.LeaseTtlTooLarge, one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { ID = 5, TTL = long.MaxValue }).Error);
+        TxnRequest txn = new();
+        txn.Success.Add(new RequestOp { RequestPut = Put("x", "1") });
+        txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = Bytes("y"), Lease = 7 } });
+        Assert.Equal(EtcdError.LeaseNotFound, one.Propose(CommandKind.Txn, txn).Error);
+        Assert.Equal(before, StoreHash.Compute(one.Store, one.Store.Revision));
+        Assert.Equal(2, one.Store.Revision);
+    }
+
+    [Fact]
+    public void The_same_log_gives_the_same_store_wherever_it_is_applied()
+    {
+        using LoneReplica one = new();
+        for (int i = 0; i < 200; i++)
+        {
+            one.Propose(CommandKind.Put, Put($"k{i * 7 % 20}", new string('v', i)));
+            if (i % 30 == 0)
+            {
+                one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { ID = i + 1, TTL = 10 });
+                one.Propose(CommandKind.Put, new PutRequest { Key = Bytes($"l{i}"), Lease = i + 1 });
+            }
+        }
+
+        one.Propose(CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = 31 });
+        one.Propose(CommandKind.DeleteRange, new DeleteRangeRequest { Key = Bytes("k1"), RangeEnd = Bytes("k2") });
+        one.Propose(CommandKind.Compact, new CompactionRequest { Revision = 100 });
+
+        // Elsewhere nobody waits for an answer, and memory is tidied at other times.
+        using Applier other = new(new MvccStore(), leaseTtlSecondsMin: 2);
+        foreach (Kapell.Raft.Entry entry in one.Applied.Where(e => e.Kind == Kapell.Raft.EntryKind.Normal && !e.Data.IsEmpty))
+        {
+            other.Apply(Command.Decode(entry.Data.Span), default, wantsReply: false);
+            other.Store.Maintain(3);
+        }
+
+        Assert.Equal(one.Store.Revision, other.Store.Revision);
+        Assert.Equal(StoreHash.Compute(one.Store, one.Store.Revision), StoreHash.Compute(other.Store, other.Store.Revision));
+        Assert.Equal(one.Store.Leases.All(), other.Store.Leases.All());
+    }
+
+    [Fact]
+    public void Leases_end_by_the_clock_that_is_told_and_take_their_keys()
+    {
+        using LoneReplica one = new();
+        one.Tick(1000);
+        one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { ID = 5, TTL = 3 });
+        one.Propose(CommandKind.Put, new PutRequest { Key = Bytes("a"), Lease = 5 });
+        one.Tick(3999);
+        Assert.True(one.Store.Leases.Contains(5));
+        one.Tick(4000);
+        Assert.False(one.Store.Leases.Contains(5));
+        Assert.False(one.Store.TryGet("a"u8, 0, out _));
+    }
+
+    [Fact]
+    public void Leases_read_at_the_start_live_their_whole_time_from_then_however_long_the_machine_is_up()
+    {
+        MvccStore store = new();
+        store.Leases.Grant(5, 3, now: 0);
+        using LoneReplica one = new(startedAt: 9_000_000, store: store);
+        one.Tick(9_002_999);
+        Assert.True(one.Store.Leases.Contains(5));
+        one.Tick(9_003_000);
+        Assert.False(one.Store.Leases.Contains(5));
+    }
+
+    [Fact]
+    public void A_full_store_refuses_growth_until_there_is_space_again()
+    {
+        using LoneReplica one = new(quotaBytes: 10_000);
+        one.Propose(CommandKind.Put, Put("a", new string('v', 9_800)));
+        one.Propose(CommandKind.Alarm, new AlarmRequest { Action = AlarmRequest.Types.AlarmAction.Activate, MemberID = 1, Alarm = AlarmType.Nospace });
+        Assert.Equal(EtcdError.NoSpace, one.Propose(CommandKind.Put, Put("b", "1")).Error);
+        Assert.Equal(EtcdError.NoSpace, one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { ID = 1, TTL = 5 }).Error);
+        one.Tick(100);
+        Assert.True(one.Replica.Applier.HasAlarm(AlarmType.Nospace));
+        Assert.Null(one.Propose(CommandKind.DeleteRange, new DeleteRangeRequest { Key = Bytes("a") }).Error);
+        one.Propose(CommandKind.Compact, new CompactionRequest { Revision = one.Store.Revision, Physical = true });
+        one.Tick(200);
+        Assert.False(one.Replica.Applier.HasAlarm(AlarmType.Nospace));
+        Assert.Null(one.Propose(CommandKind.Put, Put("b", "1")).Error);
+    }
+
+    [Fact]
+    public void A_corrupt_cluster_takes_nothing_but_the_end_of_the_alarm()
+    {
+        using LoneReplica one = new();
+        AlarmRequest alarm = new() { Action = AlarmRequest.Types.AlarmAction.Activate, MemberID = 1, Alarm = AlarmType.Corrupt };
+        one.Propose(CommandKind.Alarm, alarm);
+        Assert.Equal(EtcdError.Corrupt, one.Propose(CommandKind.Put, Put("a", "1")).Error);
+        Assert.Equal(EtcdError.Corrupt, one.Propose(CommandKind.DeleteRange, new DeleteRangeRequest { Key = Bytes("a") }).Error);
+        alarm.Action = AlarmRequest.Types.AlarmAction.Deactivate;
+        Assert.Null(one.Propose(CommandKind.Alarm, alarm).Error);
+        Assert.Null(one.Propose(CommandKind.Put, Put("a", "1")).Error);
+    }
+
+    [Fact]
+    public void Members_say_their_names_and_strangers_are_not_heard()
+    {
+        using LoneReplica one = new();
+        Member attributes = new() { ID = 1, Name = "renamed", ClientURLs = { "http://c" } };
+        one.Propose(CommandKind.MemberAttributes, attributes);
+        one.Propose(CommandKind.MemberAttributes, new Member { ID = 2, Name = "stranger" });
+        Member member = Assert.Single(one.Replica.Applier.Members.All);
+        Assert.Equal(("renamed", "http://c"), (member.Name, Assert.Single(member.ClientURLs)));
+    }
+
+    [Theory]
+    [InlineData(new byte[0])]
+    [InlineData(new byte[] { 1, 2, 3 })]
+    [InlineData(new byte[] { 1, 0, 0, 0, 0, 0, 0, 0, 99 })]
+    public void An_entry_that_is_no_command_is_refused_by_name(byte[] data) =>
+        Assert.Throws<InvalidDataException>(() => Command.Decode(data));
+
+    private static PutRequest Put(string key, string value) => new() { Key = Bytes(key), Value = ByteString.CopyFromUtf8(value) };
+
+    private static ByteString Bytes(string text) => ByteString.CopyFromUtf8(text);
+}
