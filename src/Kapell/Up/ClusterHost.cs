@@ -232,7 +232,9 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
         {
             JsonNode? node = await client.TryReadAsync("/api/v1/nodes/" + options.NodeName, stopping);
             JsonNode? ready = node?["status"]?["conditions"]?.AsArray().FirstOrDefault(c => (string?)c?["type"] == "Ready");
-            if ((string?)ready?["status"] == "True")
+            // A first pod needs its service account too, which a controller makes a moment after the namespace.
+            if ((string?)ready?["status"] == "True"
+                && await client.TryReadAsync("/api/v1/namespaces/default/serviceaccounts/default", stopping) is not null)
             {
                 return (string?)node!["status"]?["nodeInfo"]?["containerRuntimeVersion"] ?? "";
             }
@@ -240,7 +242,9 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
             ThrowIfEnded();
             if (time.GetElapsedTime(began) > options.ReadyTimeout)
             {
-                string why = node is null ? "it did not register" : (string?)ready?["message"] ?? "it reports no Ready condition";
+                string why = node is null ? "it did not register"
+                    : (string?)ready?["status"] == "True" ? "the service account default/default was not made; see controller-manager.log"
+                    : (string?)ready?["message"] ?? "it reports no Ready condition";
                 throw new UpException($"node {options.NodeName} is not Ready after {options.ReadyTimeout.TotalSeconds:0} s: {why}", "see " + Path.Combine(_layout.Logs, "kubelet.log"));
             }
 
