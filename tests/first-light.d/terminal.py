@@ -13,7 +13,7 @@ def size(rows, columns):
 
 size(30, 100)
 out, begun = b"", time.time()
-due = begun + 1.2
+due = None  # Nothing is typed before the other side has said something, and has been quiet for a moment.
 while time.time() < begun + float(os.environ.get("MAX", "15")):
     if select.select([fd], [], [], 0.1)[0]:
         try:
@@ -23,14 +23,15 @@ while time.time() < begun + float(os.environ.get("MAX", "15")):
         if not data:
             break
         out += data
-    if steps and time.time() > due:
+        due = time.time() + 0.5
+    if steps and due and time.time() > due:
         step = steps.pop(0)
         if step == "RESIZE":
             size(40, 120)
             os.kill(pid, signal.SIGWINCH)
         else:
             os.write(fd, step.encode().decode("unicode_escape").encode())
-        due = time.time() + 0.6
+        due = time.time() + 0.5
 else:
     os.kill(pid, signal.SIGKILL)
 status = os.waitpid(pid, 0)[1]

@@ -28,6 +28,9 @@ internal sealed class Jwt
         _signature = signature;
     }
 
+    /// <summary>The token as it came.</summary>
+    public string Text => _text;
+
     /// <summary>Not to be believed before <see cref="IsSignedBy"/>.</summary>
     public JsonElement Claims { get; }
 

@@ -145,7 +145,7 @@ internal sealed class ServiceAccountTokens(
 
     /// <summary>The user of a token whose <see cref="Fault"/> is null: its objects must still live, with the same uids.</summary>
     public ValueTask<AuthenticationResult> UserOfAsync(Jwt token, CancellationToken cancel) =>
-        token.Claims.Text("iss") == LegacyIssuer ? LegacyUserAsync(token.Claims, cancel) : BoundUserAsync(token.Claims, cancel);
+        token.Claims.Text("iss") == LegacyIssuer ? LegacyUserAsync(token, cancel) : BoundUserAsync(token.Claims, cancel);
 
     private async ValueTask<AuthenticationResult> BoundUserAsync(JsonElement claims, CancellationToken cancel)
     {
@@ -201,8 +201,9 @@ internal sealed class ServiceAccountTokens(
         return AuthenticationResult.Of(User(space, name, account.Text("uid"), extra));
     }
 
-    private async ValueTask<AuthenticationResult> LegacyUserAsync(JsonElement claims, CancellationToken cancel)
+    private async ValueTask<AuthenticationResult> LegacyUserAsync(Jwt token, CancellationToken cancel)
     {
+        JsonElement claims = token.Claims;
         string space = claims.Text("kubernetes.io/serviceaccount/namespace");
         string secretName = claims.Text("kubernetes.io/serviceaccount/secret.name");
         string name = claims.Text("kubernetes.io/serviceaccount/service-account.name");
@@ -219,10 +220,24 @@ internal sealed class ServiceAccountTokens(
             return AuthenticationResult.Fail("service account token has been invalidated");
         }
 
+        // One that was exchanged in its secret is void, whatever its signature says.
+        if (!IsTokenOf(secret, token.Text))
+        {
+            return AuthenticationResult.Fail("service account token does not match server's copy");
+        }
+
         KubeObject? account = await objects.FindAsync("", "serviceaccounts", new ObjectKey(space, name), cancel);
         return account is null || account.IsDeleting || account.Uid != uid
             ? AuthenticationResult.Fail($"service account {space}/{name} has been deleted")
             : AuthenticationResult.Of(User(space, name, uid, new Dictionary<string, IReadOnlyList<string>>()));
+    }
+
+    private static bool IsTokenOf(KubeObject secret, string token)
+    {
+        string held = secret.Root.Get("data").Text("token");
+        byte[] bytes = new byte[held.Length];
+        return Convert.TryFromBase64String(held, bytes, out int length) && length > 0
+            && System.Security.Cryptography.CryptographicOperations.FixedTimeEquals(bytes.AsSpan(0, length), System.Text.Encoding.ASCII.GetBytes(token));
     }
 
     private async ValueTask<bool> GoneAsync(string resource, string space, JsonElement reference, CancellationToken cancel)

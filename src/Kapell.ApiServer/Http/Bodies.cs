@@ -77,16 +77,33 @@ internal static class Bodies
         }
     }
 
-    /// <summary>Every JSON text is YAML too and needs no conversion.</summary>
+    /// <summary>JSON that comes as YAML needs no conversion; a flow mapping that only begins like it does.</summary>
     public static byte[] YamlToJson(byte[] body)
     {
         int at = body.AsSpan().IndexOfAnyExcept(" \t\r\n"u8);
-        if (at >= 0 && body[at] == (byte)'{')
+        if (at >= 0 && body[at] == (byte)'{' && IsJson(body))
         {
             return body;
         }
 
         return Kapell.Machinery.Yaml.YamlToJson.ToUtf8(body, out _);
+    }
+
+    private static bool IsJson(byte[] body)
+    {
+        try
+        {
+            Utf8JsonReader reader = new(body, new JsonReaderOptions { MaxDepth = Kapell.Machinery.Decoding.ObjectDecoder.DepthMax });
+            while (reader.Read())
+            {
+            }
+
+            return true;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
     }
 
     private static byte[] ProtobufToJson(byte[] body)

@@ -30,7 +30,7 @@ internal sealed class ProxyRequest(KubeletTransport transport, TimeProvider time
         {
             if (context.Features.Get<IHttpUpgradeFeature>() is { IsUpgradableRequest: true } upgrade)
             {
-                await TunnelAsync(context, upgrade, target, pathAndQuery, resource, name, cancel);
+                await TunnelAsync(context, upgrade, target, pathAndQuery, cancel);
                 return;
             }
 
@@ -89,7 +89,7 @@ internal sealed class ProxyRequest(KubeletTransport transport, TimeProvider time
     }
 
     private async Task TunnelAsync(
-        HttpContext context, IHttpUpgradeFeature upgrade, ProxyTarget target, string pathAndQuery, GroupResource resource, string name, CancellationToken cancel)
+        HttpContext context, IHttpUpgradeFeature upgrade, ProxyTarget target, string pathAndQuery, CancellationToken cancel)
     {
         await using Stream back = await transport.ConnectAsync(target.Host, target.Port, target.Scheme == "https", target.IsKubelet, cancel);
         await back.WriteAsync(RequestHead(context, target, pathAndQuery), cancel);
@@ -97,8 +97,13 @@ internal sealed class ProxyRequest(KubeletTransport transport, TimeProvider time
         ResponseHead head = await ResponseHead.ReadAsync(back, cancel);
         if (head.Code != StatusCodes.Status101SwitchingProtocols)
         {
+            // The refusal goes on as it is: clients print its text. Upstream: UpgradeAwareHandler writes the backend's response through.
             string text = await head.ReadBodyAsync(back, ErrorBytesMax, cancel);
-            throw new StatusException(ErrorOf(head.Code, text, resource, name));
+            context.Response.StatusCode = head.Code;
+            context.Response.ContentType = head.Headers.FirstOrDefault(static h => h.Name.Equals("Content-Type", StringComparison.OrdinalIgnoreCase)).Value
+                ?? "text/plain; charset=utf-8";
+            await context.Response.WriteAsync(text, cancel);
+            return;
         }
 
         foreach ((string header, string value) in head.Headers)
