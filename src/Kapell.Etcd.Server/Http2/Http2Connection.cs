@@ -20,6 +20,7 @@ internal sealed class Http2Connection : IHttp2Responder
 
     // A client that opens and cancels without end, or only pings, works against us (CVE-2023-44487).
     private const int NuisanceMax = 20_000;
+    private static readonly TimeSpan LastWordsPatience = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan DeadlineStep = TimeSpan.FromMilliseconds(100);
     private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
 
@@ -547,7 +548,7 @@ internal sealed class Http2Connection : IHttp2Responder
 
         try
         {
-            await _output.FinishAsync();
+            await _output.FinishAsync(LastWordsPatience, _time);
         }
         catch (Exception e) when (e is IOException or InvalidOperationException or OperationCanceledException)
         {

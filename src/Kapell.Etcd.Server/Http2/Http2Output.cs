@@ -31,6 +31,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem
     private long _window = WindowDefault;
     private int _streamWindow = WindowDefault;
     private int _frameBytes = FrameBytesDefault;
+    private TaskCompletionSource? _drained;
     private bool _isFlushing;
     private bool _isEnded;
 
@@ -175,27 +176,36 @@ internal sealed class Http2Output : IThreadPoolWorkItem
         lock (_lock)
         {
             _isEnded = true;
+            _drained?.TrySetResult();
             Release();
         }
     }
 
-    /// <summary>The last words: sends what is there, then ends.</summary>
-    public async Task FinishAsync()
+    /// <summary>The last words: ends when what is there has been sent, or cannot be.</summary>
+    public async Task FinishAsync(TimeSpan patience, TimeProvider time)
     {
-        byte[] rest;
+        TaskCompletionSource drained = new(TaskCreationOptions.RunContinuationsAsynchronously);
         lock (_lock)
         {
-            rest = _filling.WrittenSpan.ToArray();
-            _filling.ResetWrittenCount();
-            _isEnded = true;
-            Release();
-            if (_isFlushing)
+            if (_isEnded || (!_isFlushing && _filling.WrittenCount == 0))
             {
-                return;
+                drained.SetResult();
             }
+
+            _drained = drained;
+            Kick();
         }
 
-        await _output.WriteAsync(rest);
+        try
+        {
+            await drained.Task.WaitAsync(patience, time);
+        }
+        catch (TimeoutException)
+        {
+            // The other side does not read; it is not waited for.
+        }
+
+        End();
     }
 
     // The flusher: one at a time, from the pool.
@@ -228,6 +238,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem
             if (_filling.WrittenCount == 0 || _isEnded)
             {
                 _isFlushing = false;
+                _drained?.TrySetResult();
                 Release();
                 return null;
             }
@@ -287,8 +298,10 @@ internal sealed class Http2Output : IThreadPoolWorkItem
                     return;
                 }
 
-                Put(FrameType.Data, 0, stream.Id, next.Remaining.Span[..piece]);
+                bool last = next.Ends && next.Trailers.IsEmpty && piece == next.Remaining.Length;
+                Put(FrameType.Data, last ? FrameHead.EndStream : (byte)0, stream.Id, next.Remaining.Span[..piece]);
                 next.Remaining = next.Remaining[piece..];
+                next.IsEnded = last;
                 _window -= piece;
                 stream.SendWindow -= piece;
                 stream.OutgoingBytes -= piece;
@@ -296,10 +309,15 @@ internal sealed class Http2Output : IThreadPoolWorkItem
 
             if (next.Ends)
             {
-                Put(
-                    next.Trailers.Length > 0 ? FrameType.Headers : FrameType.Data,
-                    next.Trailers.Length > 0 ? (byte)(FrameHead.EndHeaders | FrameHead.EndStream) : FrameHead.EndStream,
-                    stream.Id, next.Trailers.Span);
+                if (next.Trailers.Length > 0)
+                {
+                    Put(FrameType.Headers, FrameHead.EndHeaders | FrameHead.EndStream, stream.Id, next.Trailers.Span);
+                }
+                else if (!next.IsEnded)
+                {
+                    Put(FrameType.Data, FrameHead.EndStream, stream.Id, default);
+                }
+
                 stream.IsSendClosed = true;
                 _closed(stream);
             }
@@ -362,6 +380,9 @@ internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> t
 
     /// <summary>The stream ends with this, with trailers or without.</summary>
     public bool Ends => ends;
+
+    /// <summary>The last piece of data has said so already.</summary>
+    public bool IsEnded { get; set; }
 
     /// <summary>A rented array that goes back when all is sent.</summary>
     public byte[]? Owned => owned;

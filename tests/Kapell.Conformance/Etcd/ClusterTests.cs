@@ -1,0 +1,191 @@
+using Google.Protobuf;
+using Grpc.Core;
+using Kapell.Etcd.Protocol;
+using Xunit;
+
+namespace Kapell.Conformance.Etcd;
+
+/// <summary>Three members: what a cluster promises when members come, go and die.</summary>
+public sealed class ClusterTests
+{
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task The_leader_may_die_and_nothing_acknowledged_is_lost(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        for (int i = 0; i < 3; i++)
+        {
+            await cluster.PutAsync(i, $"from/{i}", "1");
+        }
+
+        Assert.Equal("1", await cluster.GetAsync(0, "from/2"));
+        int leader = await cluster.LeaderAsync();
+        int other = (leader + 1) % 3;
+        long lease = (await cluster.Leases(other).LeaseGrantAsync(new LeaseGrantRequest { TTL = 60 }, cancellationToken: Cancellation)).ID;
+        using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = cluster.Watch(other).Watch(cancellationToken: Cancellation);
+        await watch.RequestStream.WriteAsync(
+            new WatchRequest { CreateRequest = new WatchCreateRequest { Key = ByteString.CopyFromUtf8("k/"), RangeEnd = ByteString.CopyFromUtf8("k0") } }, Cancellation);
+        Assert.True(await watch.ResponseStream.MoveNext(Cancellation) && watch.ResponseStream.Current.Created);
+        List<string> acknowledged = [];
+        for (int i = 0; acknowledged.Count < 60; i++)
+        {
+            if (i == 20)
+            {
+                cluster.Kill(leader);
+            }
+
+            try
+            {
+                await cluster.PutAsync(other, $"k/{i:d4}", "v");
+                acknowledged.Add($"k/{i:d4}");
+            }
+            catch (RpcException)
+            {
+                // Not acknowledged: it may be there or not.
+                continue;
+            }
+        }
+
+        // The watch of a surviving member goes on, in order, and misses none of them.
+        HashSet<string> missing = [.. acknowledged];
+        long last = 0;
+        while (missing.Count > 0)
+        {
+            Assert.True(await watch.ResponseStream.MoveNext(Cancellation));
+            foreach (Event change in watch.ResponseStream.Current.Events)
+            {
+                Assert.True(change.Kv.ModRevision > last);
+                last = change.Kv.ModRevision;
+                missing.Remove(change.Kv.Key.ToStringUtf8());
+            }
+        }
+
+        cluster.Start(leader);
+        await cluster.ConvergesAsync();
+        foreach (string key in acknowledged)
+        {
+            Assert.Equal("v", await cluster.GetAsync(leader, key));
+        }
+
+        // Leases live through the change of leaders, and any member tells of them.
+        LeaseTimeToLiveResponse life = await cluster.Leases(leader).LeaseTimeToLiveAsync(new LeaseTimeToLiveRequest { ID = lease }, cancellationToken: Cancellation);
+        Assert.InRange(life.TTL, 1, 60);
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task A_minority_serves_only_what_it_has(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        await cluster.PutAsync(0, "a", "1");
+        await cluster.ConvergesAsync();
+        int leader = await cluster.LeaderAsync();
+        int survivor = (leader + 1) % 3;
+        cluster.Kill(leader);
+        cluster.Kill((leader + 2) % 3);
+        Assert.Equal("1", await cluster.GetAsync(survivor, "a", serializable: true));
+        RpcException write = await Assert.ThrowsAsync<RpcException>(() => cluster.PutAsync(survivor, "a", "2"));
+        RpcException read = await Assert.ThrowsAsync<RpcException>(() => cluster.GetAsync(survivor, "a"));
+        Assert.Equal((StatusCode.Unavailable, StatusCode.Unavailable), (write.StatusCode, read.StatusCode));
+        cluster.Start(leader);
+        cluster.Start((leader + 2) % 3);
+        await cluster.UntilAsync("writes are taken again", async () =>
+        {
+            await cluster.PutAsync(survivor, "b", "3");
+            return true;
+        });
+        await cluster.ConvergesAsync();
+        Assert.Equal("3", await cluster.GetAsync(leader, "b"));
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Members_come_as_learners_and_go_for_good(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        await cluster.PutAsync(0, "a", "1");
+        int leader = await cluster.LeaderAsync();
+        Cluster.ClusterClient members = cluster.Members(leader);
+        int fourth = cluster.Add();
+        MemberAddRequest add = new() { PeerURLs = { cluster.PeerUrl(fourth) }, IsLearner = true };
+
+        // Upstream refuses changes for some seconds after the start: until it has seen its peers for long enough.
+        MemberAddResponse added = new();
+        await cluster.UntilAsync("the learner is taken in", async () =>
+        {
+            added = await members.MemberAddAsync(add, cancellationToken: Cancellation);
+            return true;
+        });
+        ulong id = added.Member.ID;
+        Assert.Equal(4, added.Members.Count);
+        Assert.Equal("FailedPrecondition: etcdserver: Peer URLs already exists", await StoreClient.RefusalAsync(members.MemberAddAsync(add)));
+        MemberAddRequest second = new() { PeerURLs = { "http://127.0.0.1:1" }, IsLearner = true };
+        Assert.Equal("FailedPrecondition: etcdserver: too many learner members in cluster", await StoreClient.RefusalAsync(members.MemberAddAsync(second)));
+        Assert.Equal(
+            "FailedPrecondition: etcdserver: can only promote a learner member which is in sync with leader",
+            await StoreClient.RefusalAsync(members.MemberPromoteAsync(new MemberPromoteRequest { ID = id })));
+        Assert.Equal("NotFound: etcdserver: member not found", await StoreClient.RefusalAsync(members.MemberRemoveAsync(new MemberRemoveRequest { ID = 12345 })));
+        cluster.Start(fourth, "existing");
+        await cluster.UntilAsync("the learner is promoted", async () =>
+        {
+            await members.MemberPromoteAsync(new MemberPromoteRequest { ID = id }, cancellationToken: Cancellation);
+            return true;
+        });
+        Assert.Equal(
+            "FailedPrecondition: etcdserver: can only promote a learner member",
+            await StoreClient.RefusalAsync(members.MemberPromoteAsync(new MemberPromoteRequest { ID = id })));
+        Assert.Equal("1", await cluster.GetAsync(fourth, "a"));
+        await cluster.Maintenance(leader).MoveLeaderAsync(new MoveLeaderRequest { TargetID = id }, cancellationToken: Cancellation);
+        Assert.Equal(fourth, await cluster.LeaderAsync());
+        Assert.Equal(
+            "FailedPrecondition: etcdserver: not leader",
+            await StoreClient.RefusalAsync(cluster.Maintenance(leader).MoveLeaderAsync(new MoveLeaderRequest { TargetID = id })));
+        await cluster.Members((leader + 1) % 3).MemberRemoveAsync(new MemberRemoveRequest { ID = id }, cancellationToken: Cancellation);
+        await cluster.ExitAsync(fourth);
+        cluster.Kill(fourth);
+        await cluster.UntilAsync("the others go on", async () =>
+        {
+            await cluster.PutAsync(leader, "b", "2");
+            return true;
+        });
+        await cluster.ConvergesAsync();
+    }
+
+    [Fact]
+    public async Task A_member_far_behind_is_sent_a_checkpoint()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3, "--snapshot-count", "100");
+        int leader = await cluster.LeaderAsync();
+        int behind = (leader + 1) % 3;
+        cluster.Kill(behind);
+
+        // More than are kept in memory after a checkpoint.
+        await Parallel.ForEachAsync(Enumerable.Range(0, 8000), new ParallelOptions { MaxDegreeOfParallelism = 64, CancellationToken = Cancellation }, async (i, _) =>
+            await cluster.PutAsync(leader, $"k/{i % 500}", $"{i}"));
+        cluster.Start(behind);
+        await cluster.UntilAsync("the checkpoint is installed", () =>
+            Task.FromResult(cluster.Said(behind).Contains("replaced the store", StringComparison.Ordinal)));
+        await cluster.ConvergesAsync();
+        cluster.Kill(behind);
+        cluster.Start(behind);
+        await cluster.UntilAsync("it is back", async () => await cluster.GetAsync(behind, "k/1") is not null);
+        await cluster.ConvergesAsync();
+    }
+
+    [Fact]
+    public async Task A_founder_that_lost_its_data_does_not_vote_again()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3);
+        await cluster.PutAsync(0, "a", "1");
+        int leader = await cluster.LeaderAsync();
+        int lost = (leader + 1) % 3;
+        cluster.Kill(lost);
+        cluster.Wipe(lost);
+        cluster.Start(lost);
+        Assert.NotEqual(0, await cluster.ExitAsync(lost));
+        Assert.Contains("has already been bootstrapped", cluster.Said(lost), StringComparison.Ordinal);
+        await cluster.PutAsync(leader, "a", "2");
+    }
+}
