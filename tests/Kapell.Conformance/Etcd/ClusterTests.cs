@@ -120,7 +120,9 @@ public sealed class ClusterTests
         });
         ulong id = added.Member.ID;
         Assert.Equal(4, added.Members.Count);
-        Assert.Equal("FailedPrecondition: etcdserver: Peer URLs already exists", await StoreClient.RefusalAsync(members.MemberAddAsync(add)));
+        // Upstream makes the number of addresses and second: the same again within a second is the same member.
+        string again = await StoreClient.RefusalAsync(members.MemberAddAsync(add));
+        Assert.Contains(again, (string[])["FailedPrecondition: etcdserver: Peer URLs already exists", "FailedPrecondition: etcdserver: member ID already exist"]);
         MemberAddRequest second = new() { PeerURLs = { "http://127.0.0.1:1" }, IsLearner = true };
         Assert.Equal("FailedPrecondition: etcdserver: too many learner members in cluster", await StoreClient.RefusalAsync(members.MemberAddAsync(second)));
         Assert.Equal(
