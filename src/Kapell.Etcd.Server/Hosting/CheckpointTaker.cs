@@ -73,12 +73,7 @@ internal sealed class CheckpointTaker(
                 r =>
                 {
                     _last = metadata.Index;
-                    r.Raft.CheckpointTaken(metadata);
-                    if (metadata.Index.Value > EntriesKeptInMemory)
-                    {
-                        r.Raft.Compact(new LogIndex(metadata.Index.Value - EntriesKeptInMemory));
-                    }
-
+                    r.CheckpointTaken(metadata, EntriesKeptInMemory);
                     return true;
                 },
                 _stopping.Token);

@@ -73,7 +73,8 @@ internal static class ReplicaLoader
     }
 
     /// <exception cref="IOException">The directory cannot be read or written; the message says which file and why.</exception>
-    public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng)
+    /// <param name="adjust">For tests of settings that no flag gives.</param>
+    public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng, Func<RaftConfig, RaftConfig>? adjust = null)
     {
         ulong self = settings.Founding?.MemberId ?? 0;
         ulong cluster = settings.Founding?.ClusterId ?? 0;
@@ -136,7 +137,7 @@ internal static class ReplicaLoader
             start = start with { Snapshot = CheckpointContent.MetadataOf(head) };
         }
 
-        RaftNode raft = new(config, start);
+        RaftNode raft = new(adjust?.Invoke(config) ?? config, start);
         Applier applier = new(store, settings.LeaseTtlSecondsMin);
         if (head is not null)
         {
