@@ -1,0 +1,52 @@
+using System.Globalization;
+using System.Reflection;
+using Kapell.Sim.World;
+
+namespace Kapell.Sim;
+
+/// <summary>Without arguments of its own it is the runner of the tests; with <c>--hours H</c> or <c>--seed S</c> it simulates.</summary>
+internal static class Program
+{
+    public static int Main(string[] args) => args switch
+    {
+        ["--hours", string hours] => RunHours(double.Parse(hours, CultureInfo.InvariantCulture)),
+        ["--seed", string seed] => RunSeed(ulong.Parse(seed, CultureInfo.InvariantCulture), verbose: true) ? 0 : 1,
+        _ => Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args).GetAwaiter().GetResult(),
+    };
+
+    private static int RunHours(double hours)
+    {
+        long begun = TimeProvider.System.GetTimestamp();
+        ulong first = (ulong)TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() * 1000;
+        ulong runs = 0;
+        int failures = 0;
+        for (; TimeProvider.System.GetElapsedTime(begun).TotalHours < hours; runs++)
+        {
+            failures += RunSeed(first + runs, verbose: runs % 100 == 0) ? 0 : 1;
+        }
+
+        Console.WriteLine($"{runs} runs from seed {first}, {failures} failures, commit {Commit}");
+        return failures == 0 ? 0 : 1;
+    }
+
+    private static bool RunSeed(ulong seed, bool verbose)
+    {
+        try
+        {
+            RunReport report = RandomRun.Of(seed);
+            if (verbose)
+            {
+                Console.WriteLine(report);
+            }
+
+            return true;
+        }
+        catch (SimulationFailedException e)
+        {
+            Console.WriteLine($"FAILED commit={Commit} {e}");
+            return false;
+        }
+    }
+
+    private static string Commit => Assembly.GetExecutingAssembly().GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown";
+}
