@@ -4,12 +4,13 @@ using Kapell.Sim.World;
 
 namespace Kapell.Sim;
 
-/// <summary>Without arguments of its own it is the runner of the tests; with <c>--hours H</c> or <c>--seed S</c> it simulates.</summary>
+/// <summary>Without arguments of its own it is the runner of the tests; with <c>--hours H</c>, <c>--seeds FIRST COUNT</c> or <c>--seed S</c> it simulates.</summary>
 internal static class Program
 {
     public static int Main(string[] args) => args switch
     {
         ["--hours", string hours] => RunHours(double.Parse(hours, CultureInfo.InvariantCulture)),
+        ["--seeds", string first, string count] => RunSeeds(ulong.Parse(first, CultureInfo.InvariantCulture), ulong.Parse(count, CultureInfo.InvariantCulture)),
         ["--seed", string seed] => RunSeed(ulong.Parse(seed, CultureInfo.InvariantCulture), verbose: true) ? 0 : 1,
         _ => Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args).GetAwaiter().GetResult(),
     };
@@ -26,6 +27,18 @@ internal static class Program
         }
 
         Console.WriteLine($"{runs} runs from seed {first}, {failures} failures, commit {Commit}");
+        return failures == 0 ? 0 : 1;
+    }
+
+    private static int RunSeeds(ulong first, ulong count)
+    {
+        int failures = 0;
+        for (ulong seed = first; seed < first + count; seed++)
+        {
+            failures += RunSeed(seed, verbose: false) ? 0 : 1;
+        }
+
+        Console.WriteLine($"{count} runs from seed {first}, {failures} failures, commit {Commit}");
         return failures == 0 ? 0 : 1;
     }
 

@@ -112,7 +112,8 @@ internal sealed class Simulation : IDisposable
     public MemberProcess Elect() => RunUntil(() => Leader is { } l && l.Replica.Raft.Committed == l.Replica.AppliedPosition.Index
         && l.Replica.Raft.Committed.Value > (ulong)Options.Members, ticks: 300) ? Leader! : throw Fail("no leader after 300 ticks");
 
-    public void Start(int number)
+    /// <param name="mayRefuse">Its disk is damaged in a way that it may find it cannot trust; then it counts as wiped.</param>
+    public void Start(int number, bool mayRefuse = false)
     {
         SimMember member = _members[number];
         if (!member.MayRun || member.Runs)
@@ -123,6 +124,11 @@ internal sealed class Simulation : IDisposable
         try
         {
             member.Process = new MemberProcess(this, member);
+        }
+        catch (Storage.CorruptLogException) when (mayRefuse)
+        {
+            member.Wipe();
+            return;
         }
         catch (Exception e) when (e is InvalidDataException or Storage.CorruptLogException or InvariantBrokenException)
         {

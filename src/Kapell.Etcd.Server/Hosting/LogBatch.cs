@@ -12,6 +12,8 @@ internal static class LogBatch
         List<WalRecord> records = [];
         bool sync = false;
         long bytes = 0;
+        HardState written = head.State;
+        HardState last = written;
         foreach (Ready ready in batch)
         {
             if (ready.Snapshot is { } snapshot)
@@ -28,14 +30,17 @@ internal static class LogBatch
 
             if (ready.HardState is { } state)
             {
-                head.State = state;
+                last = state;
                 records.Add(LogRecords.Of(state));
             }
 
             sync |= ready.MustSync;
         }
 
+        // A segment that begins within this batch repeats the state before the entries that follow: their commit is not for its head.
+        head.State = last with { Commit = written.Commit };
         log.Append(records);
+        head.State = last;
         return (sync, bytes);
     }
 }

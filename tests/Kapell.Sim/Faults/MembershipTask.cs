@@ -73,9 +73,16 @@ internal sealed class MembershipTask(Simulation sim, Prng prng)
         bool replaces = voters >= 3 && prng.Chance(0.6);
         if (replaces)
         {
-            if (prng.Chance(0.6))
+            switch (prng.NextInt(0, 3))
             {
-                sim.Wipe(victim);
+                case 0:
+                    sim.Wipe(victim);
+                    break;
+                case 1:
+                    // A flipped bit in what was never acknowledged cannot be told from one in what was: the member may refuse to start.
+                    sim.Crash(victim).Garble();
+                    sim.Start(victim, mayRefuse: true);
+                    break;
             }
 
             _plan.Enqueue((ConfChangeKind.Remove, victim));

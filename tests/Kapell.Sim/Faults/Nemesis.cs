@@ -107,7 +107,7 @@ internal sealed class Nemesis(Simulation sim, Prng prng)
     private void Crash(int number)
     {
         CrashFault crash = sim.Crash(number);
-        switch (prng.NextInt(0, 4))
+        switch (prng.NextInt(0, 3))
         {
             case 0:
                 crash.DropUnsynced();
@@ -115,11 +115,8 @@ internal sealed class Nemesis(Simulation sim, Prng prng)
             case 1:
                 crash.KeepUnsynced();
                 break;
-            case 2:
-                crash.Tear();
-                break;
             default:
-                crash.Garble();
+                crash.Tear();
                 break;
         }
 
