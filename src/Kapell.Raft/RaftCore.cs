@@ -195,5 +195,5 @@ internal sealed class InflightWrite(ulong number)
 
     public Term? OwnVote { get; init; }
 
-    public LogIndex? Snapshot { get; init; }
+    public SnapshotMetadata? Snapshot { get; init; }
 }

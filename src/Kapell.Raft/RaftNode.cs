@@ -280,7 +280,10 @@ public sealed class RaftNode
             _core.Writes.Dequeue();
             if (write.Snapshot is { } snapshot)
             {
-                _core.Log.SnapshotPersisted(snapshot);
+                _core.Log.SnapshotPersisted(snapshot.Index);
+
+                // It lies on our disk, and the log before it is gone: should we lead, it is what a member that is behind gets.
+                _leader.Checkpoint = snapshot;
                 _core.SnapshotInProgress = false;
             }
 
@@ -406,7 +409,7 @@ public sealed class RaftNode
             {
                 Last = _core.Log.Last.Index,
                 OwnVote = _core.OwnVotePending,
-                Snapshot = ready.Snapshot?.Index,
+                Snapshot = ready.Snapshot,
             });
             _core.OwnVotePending = null;
         }

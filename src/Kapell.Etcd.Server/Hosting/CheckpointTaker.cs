@@ -72,7 +72,8 @@ internal sealed class CheckpointTaker(
             await host.OwnAsync(
                 r =>
                 {
-                    _last = metadata.Index;
+                    // One that came from the leader meanwhile is newer.
+                    _last = LogIndex.Max(_last, metadata.Index);
                     r.CheckpointTaken(metadata, EntriesKeptInMemory);
                     return true;
                 },

@@ -152,9 +152,11 @@ internal static class ReplicaLoader
                     ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(m.ID), new MembershipContext(0, m).Encode()))]);
             }
 
-            log.Append([LogRecords.Identity(cluster, self)]);
-            log.Sync();
         }
+
+        // At every start: the newest segment may have lost its head in a crash, and the older ones that still say this may be released.
+        log.Append(logHead.Records());
+        log.Sync();
 
         LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
         Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes);
