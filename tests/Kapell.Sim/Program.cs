@@ -4,13 +4,15 @@ using Kapell.Sim.World;
 
 namespace Kapell.Sim;
 
-/// <summary>Without arguments of its own it is the runner of the tests; with <c>--hours H</c>, <c>--seeds FIRST COUNT</c> or <c>--seed S</c> it simulates.</summary>
+/// <summary>Without arguments of its own it is the runner of the tests; with <c>--hours H</c>, <c>--seeds FIRST COUNT</c> or <c>--seed S</c> it simulates
+/// (<c>--trace S</c>: and says what happens).</summary>
 internal static class Program
 {
     public static int Main(string[] args) => args switch
     {
         ["--hours", string hours] => RunHours(double.Parse(hours, CultureInfo.InvariantCulture)),
         ["--seeds", string first, string count] => RunSeeds(ulong.Parse(first, CultureInfo.InvariantCulture), ulong.Parse(count, CultureInfo.InvariantCulture)),
+        ["--trace", string seed] => RunSeed(ulong.Parse(seed, CultureInfo.InvariantCulture), verbose: true, Console.WriteLine) ? 0 : 1,
         ["--seed", string seed] => RunSeed(ulong.Parse(seed, CultureInfo.InvariantCulture), verbose: true) ? 0 : 1,
         _ => Xunit.Runner.InProc.SystemConsole.ConsoleRunner.Run(args).GetAwaiter().GetResult(),
     };
@@ -42,11 +44,11 @@ internal static class Program
         return failures == 0 ? 0 : 1;
     }
 
-    private static bool RunSeed(ulong seed, bool verbose)
+    private static bool RunSeed(ulong seed, bool verbose, Action<string>? trace = null)
     {
         try
         {
-            RunReport report = RandomRun.Of(seed);
+            RunReport report = RandomRun.Of(seed, trace: trace);
             if (verbose)
             {
                 Console.WriteLine(report);

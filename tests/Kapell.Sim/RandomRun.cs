@@ -15,7 +15,7 @@ internal sealed record RunReport(ulong Seed, ulong Unseed, int Members, int Oper
 /// <summary>One random run: a cluster, clients and faults drawn from the seed, then calm, then every check.</summary>
 internal static class RandomRun
 {
-    public static RunReport Of(ulong seed, Breakage? breakage = null)
+    public static RunReport Of(ulong seed, Breakage? breakage = null, Action<string>? trace = null)
     {
         Prng prng = new(seed ^ 0x5EED);
         int members = prng.NextInt(0, 10) switch { 0 => 1, 1 => 2, 2 or 3 or 4 or 5 => 3, 6 => 4, 7 or 8 => 5, _ => 7 };
@@ -27,6 +27,7 @@ internal static class RandomRun
             CheckpointEntries = (ulong)prng.NextInt(20, 150),
             EntriesKept = (ulong)prng.NextInt(0, 40),
             Breakage = breakage ?? Breakage.None,
+            Trace = trace,
         };
         using Simulation sim = new(seed, options);
         Workload workload = new(sim, sim.Split());

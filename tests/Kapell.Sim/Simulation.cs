@@ -72,6 +72,8 @@ internal sealed class Simulation : IDisposable
 
     public SimulationFailedException Fail(string what, Exception? cause = null) => new(Seed, Agenda.Now, what, cause);
 
+    public void Trace(string what) => Options.Trace?.Invoke($"{Agenda.Now / 1000,7} ms  {what}");
+
     public RaftConfig AdjustRaft(RaftConfig config)
     {
         RaftConfig adjusted = config with { PreVote = Options.PreVote };
@@ -141,11 +143,13 @@ internal sealed class Simulation : IDisposable
         }
 
         Restarts++;
+        Trace($"start {number}");
         member.Process.Start();
     }
 
     public CrashFault Crash(int number)
     {
+        Trace($"crash {number}");
         _members[number].Process?.End();
         foreach (MemberProcess other in Running.Where(p => !Network.IsCut(number, p.Number)).ToArray())
         {
@@ -237,7 +241,7 @@ internal sealed class Simulation : IDisposable
         ? $"{m.Number} {(m.IsWiped ? "wiped" : m.IsRemoved ? "removed" : "down")}"
         : $"{m.Number} {m.Process!.Replica.Raft.Role} term {m.Process.Replica.Raft.Term} leader {m.Process.Replica.Raft.Leader} last {m.Process.Replica.Raft.LastIndex} "
             + $"committed {m.Process.Replica.Raft.Committed} applied {m.Process.Replica.AppliedPosition.Index} {m.Process.Replica.Raft.ConfState} "
-            + $"waiting {m.Process.Turns.PendingProposals}+{m.Process.Turns.PendingReads}")) + Clients.Describe();
+            + $"waiting {m.Process.Turns.PendingProposals}+{m.Process.Turns.PendingReads}")) + string.Concat(Running.Where(static p => p.Leads).Select(static p => "\n  " + string.Join("\n  ", p.Replica.Raft.Status().Members) + $" first {p.Replica.Raft.FirstIndex}")) + Clients.Describe();
 
     /// <summary>The last entry is carried out once more behind the back of the replica: content and index were not one.</summary>
     public void ApplyLastAgain(int number, Replica replica)

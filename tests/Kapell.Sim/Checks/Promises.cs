@@ -41,6 +41,7 @@ internal sealed class Promises(Simulation sim)
     public void LeaderChanged(MemberProcess process, SoftState soft)
     {
         ulong term = process.Replica.Raft.Term.Value;
+        sim.Trace($"{process.Number} is {soft.Role} of term {term}, leader {soft.Leader}");
         if (soft.Role != Role.Leader)
         {
             return;
@@ -63,6 +64,13 @@ internal sealed class Promises(Simulation sim)
     /// <summary>Log matching (Raft §5.3): an entry of one index and term is one entry, and what precedes it is one too.</summary>
     public void Appended(MemberProcess process, Ready ready)
     {
+        if (ready.Snapshot is { } snapshot)
+        {
+            // The leader's history takes the place of all that was here.
+            Restarted(process);
+            _termsOfMember[(process.Number, snapshot.Index.Value)] = snapshot.Position.Term.Value;
+        }
+
         foreach (Entry entry in ready.Entries)
         {
             ulong index = entry.Index.Value;

@@ -235,6 +235,7 @@ internal sealed class MemberProcess : IReplicaDuties
     {
         _lastCheckpoint = new LogIndex(head.Index);
         _releaseBelow = head.Index + 1;
+        _sim.Trace($"{Number} installed {head.Index}");
         _sim.Checks.Installed(this);
     }
 
@@ -353,6 +354,7 @@ internal sealed class MemberProcess : IReplicaDuties
         string? path = CheckpointFile.NewestPath(_disk, _settings.CheckpointDirectory);
         if (path is null || _sim.Network.Loses(Number, to) || _sim.Member(to)?.Process is not { Ended: false } receiver)
         {
+            _sim.Trace($"{Number} cannot send a checkpoint to {to}");
             Report(message.To, whole: false);
             return;
         }
@@ -361,15 +363,25 @@ internal sealed class MemberProcess : IReplicaDuties
         bool breaks = _prng.Chance(_sim.Network.DropChance);
         byte[] arrives = breaks ? content[.._prng.NextInt(0, content.Length)] : content;
         bool answerLost = _prng.Chance(_sim.Network.DropChance);
-        _sim.Agenda.In(_sim.Network.Delay() + content.Length, () => receiver.Input(() =>
+        _sim.Agenda.In(_sim.Network.Delay() + content.Length, () =>
         {
-            bool whole = receiver.TakeIn(message, arrives);
-            Report(message.To, whole && !answerLost);
-        }));
-        if (receiver.Paused)
-        {
-            Report(message.To, whole: false);
-        }
+            _sim.Trace($"checkpoint {message.Snapshot.Index} of {Number} arrives at {to}, {arrives.Length} of {content.Length} bytes, paused {receiver.Paused}, ended {receiver.Ended}");
+            bool waits = receiver.Paused;
+            if (waits || receiver.Ended)
+            {
+                // The connection breaks, or the sender's patience ends.
+                Report(message.To, whole: false);
+            }
+
+            receiver.Input(() =>
+            {
+                bool whole = receiver.TakeIn(message, arrives);
+                if (!waits)
+                {
+                    Report(message.To, whole && !answerLost);
+                }
+            });
+        });
     }
 
     private byte[] ContentOf(string path)
@@ -380,7 +392,11 @@ internal sealed class MemberProcess : IReplicaDuties
         return content;
     }
 
-    private void Report(MemberId to, bool whole) => After(_prng.NextInt(1000, 20_000), () => Replica.Raft.ReportSnapshot(to, whole));
+    private void Report(MemberId to, bool whole) => After(_prng.NextInt(1000, 20_000), () =>
+    {
+        _sim.Trace($"{Number} learns that the checkpoint to {to} arrived: {whole}");
+        Replica.Raft.ReportSnapshot(to, whole);
+    });
 
     /// <summary>False when the checkpoint did not arrive whole.</summary>
     private bool TakeIn(InstallSnapshot message, byte[] content)
@@ -394,7 +410,7 @@ internal sealed class MemberProcess : IReplicaDuties
             After(_prng.NextInt(0, 5000), () => Turns.Offer(named, head, store));
             return true;
         }
-        catch (Exception e) when (e is InvalidDataException or EndOfStreamException or CorruptLogException)
+        catch (Exception e) when (e is InvalidDataException or IOException)
         {
             return false;
         }

@@ -15,5 +15,8 @@ internal sealed record SimOptions
 
     public bool PreVote { get; init; } = true;
 
+    /// <summary>Is told what happens, for who looks into a failure.</summary>
+    public Action<string>? Trace { get; init; }
+
     public Breakage Breakage { get; init; } = Breakage.None;
 }
