@@ -6,10 +6,10 @@ using Kapell.Sim.World;
 namespace Kapell.Sim;
 
 /// <summary>What a run came to.</summary>
-internal sealed record RunReport(ulong Seed, ulong Unseed, int Members, int Operations, int Acknowledged, int Entries, int Elections, int Starts, long Milliseconds)
+internal sealed record RunReport(ulong Seed, ulong Unseed, int Members, int Operations, int Acknowledged, int Entries, int Elections, int Starts, int WatchEvents, int Expired, int Undecided, long Milliseconds)
 {
     public override string ToString() =>
-        $"seed={Seed} unseed={Unseed:x16} members={Members} operations={Operations} acknowledged={Acknowledged} entries={Entries} elections={Elections} starts={Starts} simulated={Milliseconds}ms";
+        $"seed={Seed} unseed={Unseed:x16} members={Members} operations={Operations} acknowledged={Acknowledged} entries={Entries} elections={Elections} starts={Starts} events={WatchEvents} expired={Expired} undecided={Undecided} simulated={Milliseconds}ms";
 }
 
 /// <summary>One random run: a cluster, clients and faults drawn from the seed, then calm, then every check.</summary>
@@ -40,6 +40,6 @@ internal static class RandomRun
         sim.Settle(also: () => nemesis.IsDone && workload.IsDone);
         return new RunReport(
             seed, sim.Unseed.Value, members, sim.Operations.Count, sim.Operations.Count(static o => o.State == OperationState.Done),
-            sim.Checks.AppliedCount, sim.LeaderElections, sim.Restarts, sim.Agenda.Now / 1000);
+            sim.Checks.AppliedCount, sim.LeaderElections, sim.Restarts, workload.WatchEvents, sim.Checks.Leases.Expired, sim.Undecided, sim.Agenda.Now / 1000);
     }
 }

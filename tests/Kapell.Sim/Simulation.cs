@@ -54,6 +54,9 @@ internal sealed class Simulation : IDisposable
 
     public int LeaderElections { get; set; }
 
+    /// <summary>Histories that the checker could not decide within its bound.</summary>
+    public int Undecided { get; private set; }
+
     public int Restarts { get; private set; }
 
     /// <summary>Disks take this many times longer.</summary>
@@ -234,6 +237,7 @@ internal sealed class Simulation : IDisposable
         CheckAcknowledged();
         HistoryCheck history = new(this);
         history.Run();
+        Undecided += history.Undecided;
         Unseed.Add(Agenda.Now);
     }
 

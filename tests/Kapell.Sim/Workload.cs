@@ -14,9 +14,12 @@ internal sealed class Workload(Simulation sim, Prng prng)
     private readonly Dictionary<string, string?> _seen = [];
     private int _value;
     private bool _ended;
+    private readonly List<SimWatch> _watches = [];
 
-    /// <summary>The leases have come to their end.</summary>
-    public bool IsDone => sim.Leader?.Store.Leases.Count == 0;
+    /// <summary>The leases have come to their end, and the watches have told it all.</summary>
+    public bool IsDone => sim.Leader?.Store.Leases.Count == 0 && _watches.TrueForAll(static w => w.IsUpToDate);
+
+    public int WatchEvents => _watches.Sum(static w => w.Events);
 
     public void Begin()
     {
@@ -24,9 +27,22 @@ internal sealed class Workload(Simulation sim, Prng prng)
         {
             sim.Agenda.In(prng.NextInt(0, 100_000), () => Next(null));
         }
+
+        BeginWatches();
     }
 
     public void End() => _ended = true;
+
+    private void BeginWatches()
+    {
+        for (int i = prng.NextInt(0, 5); i > 0; i--)
+        {
+            string key = prng.Chance(0.5) ? "k" : prng.Chance(0.3) ? "lease" : $"k{prng.NextInt(0, _keys)}";
+            SimWatch watch = new(sim, prng.Split(), key, single: key.Length == 2 && prng.Chance(0.7), prng.NextInt(0, 6), prng.Chance(0.3) ? prng.NextInt(1, 3_000_000) : 2000);
+            _watches.Add(watch);
+            sim.Agenda.In(prng.NextInt(0, 8_000_000), () => watch.Connect());
+        }
+    }
 
     private void Next(Operation? waiting)
     {
