@@ -31,7 +31,7 @@ public sealed unsafe class CheckpointSource
         _leases = store.Leases.All();
         _position = store.Log.LowerBound(_compactRevision);
         _endPosition = store.Log.End;
-        store.Compactor.Pins++;
+        store.Pin();
     }
 
     private enum Stage
@@ -71,7 +71,7 @@ public sealed unsafe class CheckpointSource
     {
         Check.That(_stage != Stage.Ended);
         _stage = Stage.Ended;
-        _store.Compactor.Pins--;
+        _store.Unpin();
     }
 
     private void WriteRecord(IBufferWriter<byte> output, RecordAddress address, uint flags)

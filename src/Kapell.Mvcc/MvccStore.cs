@@ -17,6 +17,7 @@ public sealed unsafe class MvccStore : IDisposable
     private readonly RevisionLog _log = new();
     private readonly Compactor _compactor;
     private bool _writing;
+    private bool _retired;
     private long _firstPosition;
 
     public MvccStore()
@@ -271,10 +272,26 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>A consistent picture of now in the order of revisions, read bit by bit; until it is ended nothing is freed.</summary>
     public RevisionSource BeginRevisions() => new(this, Revision);
 
+    /// <summary>Another store has taken its place: as <see cref="Dispose"/>, but not before those who read it bit by bit have ended.</summary>
+    public void Retire()
+    {
+        _retired = true;
+        DisposeWhenUnread();
+    }
+
     public void Dispose()
     {
         _index.Dispose();
         _pages.Dispose();
+    }
+
+    /// <summary>For who reads the store bit by bit: nothing is freed until <see cref="Unpin"/>.</summary>
+    internal void Pin() => _compactor.Pins++;
+
+    internal void Unpin()
+    {
+        _compactor.Pins--;
+        DisposeWhenUnread();
     }
 
     /// <summary>For a checkpoint being read: the numbers, before any record.</summary>
@@ -319,6 +336,14 @@ public sealed unsafe class MvccStore : IDisposable
             }
 
             _index.Next(ref cursor);
+        }
+    }
+
+    private void DisposeWhenUnread()
+    {
+        if (_retired && _compactor.Pins == 0)
+        {
+            Dispose();
         }
     }
 

@@ -30,7 +30,7 @@ public sealed unsafe class RevisionSource
         Leases = store.Leases.All();
         _position = store.Log.LowerBound(CompactRevision + 1);
         _endPosition = store.Log.LowerBound(revision + 1);
-        store.Compactor.Pins++;
+        store.Pin();
     }
 
     public long Revision { get; }
@@ -108,7 +108,7 @@ public sealed unsafe class RevisionSource
     {
         Check.That(!_ended);
         _ended = true;
-        _store.Compactor.Pins--;
+        _store.Unpin();
     }
 
     private int Give(RevisionSink sink, long main, RecordAddress address)

@@ -44,6 +44,12 @@ internal sealed class FollowerRole(RaftCore core)
     public void HandleSnapshot(InstallSnapshot message)
     {
         HeardFrom(message.From);
+        if (core.SnapshotInProgress)
+        {
+            // The host is still replacing its state by an earlier one. The leader hears how far that is and comes back to it.
+            return;
+        }
+
         SnapshotMetadata snapshot = message.Snapshot;
         // A checkpoint older than our membership does not name us; the entries that follow it will.
         bool useless = snapshot.Index <= core.Log.Committed;

@@ -48,6 +48,24 @@ internal sealed class LeaderRole(RaftCore core)
         }
     }
 
+    /// <summary>There is something to tell the followers.</summary>
+    public bool HasAppendsDue { get; private set; }
+
+    /// <summary>Tells each follower what it lacks: entries, or that more is committed than it knows.</summary>
+    public void SendDueAppends()
+    {
+        if (!HasAppendsDue)
+        {
+            return;
+        }
+
+        HasAppendsDue = false;
+        if (core.Role == Role.Leader)
+        {
+            ForOthers((id, progress) => TrySendAppend(id, progress, evenEmpty: progress.CanBumpCommit(core.Log.Committed)));
+        }
+    }
+
     public ProposeResult Propose(IReadOnlyList<ProposedEntry> entries)
     {
         if (!core.IsSelfMember)
@@ -119,13 +137,9 @@ internal sealed class LeaderRole(RaftCore core)
                 break;
         }
 
-        if (TryCommit())
+        if (TryCommit() || progress.CanBumpCommit(core.Log.Committed))
         {
             BroadcastAppend();
-        }
-        else if (progress.CanBumpCommit(core.Log.Committed))
-        {
-            TrySendAppend(response.From, progress, evenEmpty: true);
         }
 
         while (TrySendAppend(response.From, progress, evenEmpty: false))
@@ -294,7 +308,10 @@ internal sealed class LeaderRole(RaftCore core)
         }
     }
 
-    private void BroadcastAppend() => ForOthers((id, progress) => TrySendAppend(id, progress, evenEmpty: true));
+    /// <summary>
+    /// With the next <see cref="Ready"/>, not at once: all proposals and commits until then go to a follower in one message.
+    /// </summary>
+    private void BroadcastAppend() => HasAppendsDue = true;
 
     private bool TrySendAppend(MemberId to, Progress progress, bool evenEmpty)
     {

@@ -92,6 +92,14 @@ internal sealed class RaftCore
     public void SendAfterPersist(Message message)
     {
         Check.That(message.To != Id);
+        if (message is AppendResponse { Accepted: true } next && MessagesAfterPersist.Count > 0
+            && MessagesAfterPersist[^1] is AppendResponse { Accepted: true } last && last.To == next.To && last.Term == next.Term)
+        {
+            // What agrees up to an index agrees up to every earlier one: the leader needs only the highest.
+            MessagesAfterPersist[^1] = next.Index >= last.Index ? next : last;
+            return;
+        }
+
         MessagesAfterPersist.Add(message);
     }
 
@@ -195,5 +203,5 @@ internal sealed class InflightWrite(ulong number)
 
     public Term? OwnVote { get; init; }
 
-    public LogIndex? Snapshot { get; init; }
+    public SnapshotMetadata? Snapshot { get; init; }
 }

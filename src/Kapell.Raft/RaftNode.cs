@@ -232,7 +232,8 @@ public sealed class RaftNode
     }
 
     public bool HasReady =>
-        _core.Log.HasUnwritten
+        _leader.HasAppendsDue
+        || _core.Log.HasUnwritten
         || _core.Messages.Count > 0
         || _core.MessagesAfterPersist.Count > 0
         || HasCommittedToApply
@@ -244,6 +245,7 @@ public sealed class RaftNode
     /// <summary>The work that has come up since the last time. Take it only when it can be done; several may be under way.</summary>
     public Ready TakeReady()
     {
+        _leader.SendDueAppends();
         HardState hard = _core.HardState;
         SoftState soft = _core.SoftState;
         bool hardChanged = hard != _lastHardState;
@@ -280,7 +282,10 @@ public sealed class RaftNode
             _core.Writes.Dequeue();
             if (write.Snapshot is { } snapshot)
             {
-                _core.Log.SnapshotPersisted(snapshot);
+                _core.Log.SnapshotPersisted(snapshot.Index);
+
+                // It lies on our disk, and the log before it is gone: should we lead, it is what a member that is behind gets.
+                _leader.Checkpoint = snapshot;
                 _core.SnapshotInProgress = false;
             }
 
@@ -406,7 +411,7 @@ public sealed class RaftNode
             {
                 Last = _core.Log.Last.Index,
                 OwnVote = _core.OwnVotePending,
-                Snapshot = ready.Snapshot?.Index,
+                Snapshot = ready.Snapshot,
             });
             _core.OwnVotePending = null;
         }

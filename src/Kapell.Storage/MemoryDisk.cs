@@ -13,6 +13,9 @@ public enum CrashMode
 
     /// <summary>Each sector of each write is kept or lost by chance, and so are the names of each directory.</summary>
     Torn,
+
+    /// <summary>As <see cref="Torn"/>, and now and then a sector that is kept has one bit wrong.</summary>
+    Garbled,
 }
 
 /// <summary>
@@ -82,7 +85,7 @@ public sealed class MemoryDisk(Prng prng) : IDisk
         _era++;
         foreach (string directory in _names.Keys.Concat(_durableNames.Keys).Select(DirectoryOf).Distinct().ToList())
         {
-            if (mode == CrashMode.KeepUnsynced || (mode == CrashMode.Torn && prng.Chance(0.5)))
+            if (mode == CrashMode.KeepUnsynced || (mode is CrashMode.Torn or CrashMode.Garbled && prng.Chance(0.5)))
             {
                 MakeNamesDurable(directory);
             }
@@ -190,11 +193,11 @@ public sealed class MemoryDisk(Prng prng) : IDisk
             }
 
             byte[] settled = _durable.ToArray();
-            if (mode == CrashMode.Torn && _unsynced.Count > 0)
+            if (mode is CrashMode.Torn or CrashMode.Garbled && _unsynced.Count > 0)
             {
                 // The length of the file is metadata of its own: it may have grown although the data did not arrive.
                 Array.Resize(ref settled, Math.Max(settled.Length, Current.Length));
-                KeepSomeSectors(settled, prng);
+                KeepSomeSectors(settled, prng, garbledChance: mode == CrashMode.Garbled ? 0.1 : 0);
             }
 
             Current = settled;
@@ -202,7 +205,7 @@ public sealed class MemoryDisk(Prng prng) : IDisk
             _unsynced.Clear();
         }
 
-        private void KeepSomeSectors(byte[] settled, Prng prng)
+        private void KeepSomeSectors(byte[] settled, Prng prng, double garbledChance)
         {
             foreach ((int offset, int length) in _unsynced)
             {
@@ -213,6 +216,10 @@ public sealed class MemoryDisk(Prng prng) : IDisk
                     if (prng.Chance(0.5))
                     {
                         Current.AsSpan(start, next - start).CopyTo(settled.AsSpan(start));
+                        if (garbledChance > 0 && prng.Chance(garbledChance))
+                        {
+                            settled[prng.NextInt(start, next)] ^= (byte)(1 << prng.NextInt(0, 8));
+                        }
                     }
 
                     start = next;

@@ -48,18 +48,28 @@ internal static class CheckpointContent
     /// <summary>Writes it all; <paramref name="guarded"/> runs a piece of work while nobody changes the store.</summary>
     public static void Write(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, CancellationToken stopping)
     {
+        foreach (long _ in WritePieces(output, head, source, guarded, PieceBytes))
+        {
+            stopping.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>As <see cref="Write"/>, one piece each time the caller moves on; it is whole when the sequence ends. Gives the bytes of each.</summary>
+    public static IEnumerable<long> WritePieces(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, int pieceBytes)
+    {
         byte[] encoded = head.ToByteArray();
-        Span<byte> length = stackalloc byte[4];
+        byte[] length = new byte[4];
         BinaryPrimitives.WriteInt32LittleEndian(length, encoded.Length);
         output.Write(length);
         output.Write(encoded);
-        ArrayBufferWriter<byte> piece = new(PieceBytes);
+        yield return encoded.Length;
+        ArrayBufferWriter<byte> piece = new(pieceBytes);
         bool more = true;
         while (more)
         {
-            stopping.ThrowIfCancellationRequested();
-            guarded(() => more = source.WriteNext(piece, PieceBytes));
+            guarded(() => more = source.WriteNext(piece, pieceBytes));
             output.Write(piece.WrittenSpan);
+            yield return piece.WrittenCount;
             piece.ResetWrittenCount();
         }
     }

@@ -72,13 +72,9 @@ internal sealed class CheckpointTaker(
             await host.OwnAsync(
                 r =>
                 {
-                    _last = metadata.Index;
-                    r.Raft.CheckpointTaken(metadata);
-                    if (metadata.Index.Value > EntriesKeptInMemory)
-                    {
-                        r.Raft.Compact(new LogIndex(metadata.Index.Value - EntriesKeptInMemory));
-                    }
-
+                    // One that came from the leader meanwhile is newer.
+                    _last = LogIndex.Max(_last, metadata.Index);
+                    r.CheckpointTaken(metadata, EntriesKeptInMemory);
                     return true;
                 },
                 _stopping.Token);

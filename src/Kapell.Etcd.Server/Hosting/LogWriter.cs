@@ -159,33 +159,7 @@ internal sealed class LogWriter : IDisposable
 
     private void Write(List<Ready> batch)
     {
-        List<WalRecord> records = [];
-        bool sync = false;
-        long bytes = 0;
-        foreach (Ready ready in batch)
-        {
-            if (ready.Snapshot is { } snapshot)
-            {
-                records.Add(LogRecords.Checkpoint(snapshot.Position));
-            }
-
-            foreach (Entry entry in ready.Entries)
-            {
-                WalRecord record = LogRecords.Of(entry);
-                bytes += record.Payload.Length;
-                records.Add(record);
-            }
-
-            if (ready.HardState is { } state)
-            {
-                _head.State = state;
-                records.Add(LogRecords.Of(state));
-            }
-
-            sync |= ready.MustSync;
-        }
-
-        _log.Append(records);
+        (bool sync, long bytes) = LogBatch.Append(_log, _head, batch);
         if (sync)
         {
             long began = _time.GetTimestamp();

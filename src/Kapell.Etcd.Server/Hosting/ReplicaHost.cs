@@ -17,17 +17,16 @@ namespace Kapell.Etcd.Server.Hosting;
 /// inbox, the log's writer works beside it). Who reads the store from another thread holds <see cref="Reading"/>; the owner takes the
 /// other side of that lock while it changes the store, for one batch of entries at a time.
 /// </summary>
-public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
+public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 {
     private const string RemovedText = "the member has been permanently removed from the cluster; its data directory is of no use any more";
     private const int InboxMax = 65536;
-    private const int ReadRetryTicks = 5;
-    private const int LateCheckTicks = 5;
-    private static readonly TimeSpan RequestTimeout = TimeSpan.FromSeconds(7); // etcd: config.go ReqTimeout with its defaults
+    private static readonly TimeSpan RequestTimeout = TimeSpan.FromMilliseconds(ReplicaTurns.RequestMilliseconds);
 
     private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
     private readonly Replica _replica;
+    private readonly ReplicaTurns _turns; // Of the owner's thread.
     private readonly LogWriter _log;
     private readonly CheckpointTaker _checkpoints;
     private readonly TimeProvider _time;
@@ -36,24 +35,12 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     private readonly ConcurrentQueue<object> _inbox = new();
     private readonly AutoResetEvent _wake = new(false);
     private readonly ReaderWriterLockSlim _gate = new(LockRecursionPolicy.NoRecursion);
-    private readonly Dictionary<ulong, Proposal> _proposals = []; // Of the owner's thread, as all below.
-    private readonly List<Proposal> _withoutLeader = [];
-    private readonly Dictionary<ulong, ReadBatch> _reads = [];
-    private readonly PriorityQueue<ReadBatch, ulong> _confirmedReads = new();
-    private readonly Queue<(ulong Number, IReadOnlyList<Message> Messages)> _afterPersist = new();
-    private readonly SortedDictionary<ulong, (CheckpointHead Head, MvccStore Store)> _received = [];
-    private (ulong Number, CheckpointHead Head, MvccStore Store)? _installing;
     private IPeerTransport _transport = new NoPeers();
-    private ulong _knownMembership;
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _tickMilliseconds;
     private ITimer? _ticker;
     private ulong _nextRequest;
-    private ulong _nextRead = 1;
-    private ulong _ticks;
-    private long _failedProposals;
-    private long _failedReads;
     private int _signaled;
     private int _queued;
     private volatile bool _stopping;
@@ -65,6 +52,8 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         _time = time;
         _logger = logger;
         _tickMilliseconds = settings.TickMilliseconds;
+
+        _turns = new ReplicaTurns(_replica, this, firstRead: 1);
 
         // Random, so that numbers of requests in the log of an earlier life of this member are not taken for this one's.
         _nextRequest = prng.NextUInt64() | 1;
@@ -97,17 +86,17 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
     public long WalBytes => _log.BytesWritten;
 
-    public int PendingProposals => _proposals.Count;
+    public int PendingProposals => _turns.PendingProposals;
 
     /// <summary>Counts since the start, for who watches over this member.</summary>
     public long LeaderChanges { get; private set; }
 
-    public long FailedProposals => Interlocked.Read(ref _failedProposals);
+    public long FailedProposals => _turns.FailedProposals;
 
-    public long FailedReads => Interlocked.Read(ref _failedReads);
+    public long FailedReads => _turns.FailedReads;
 
     /// <summary>Confirmations of reads that had to be asked for again.</summary>
-    public long SlowReads { get; private set; }
+    public long SlowReads => _turns.SlowReads;
 
     /// <summary>Batches of entries that took longer to apply than upstream's flag of 100 ms says.</summary>
     public long SlowApplies { get; private set; }
@@ -164,13 +153,14 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         }
 
         ulong id = Interlocked.Increment(ref _nextRequest);
-        Proposal proposal = new(id, new Command(id, kind, request).Encode());
+        TaskOutcome<ApplyOutcome> outcome = new();
+        Proposal proposal = new(id, new Command(id, kind, request).Encode(), outcome);
         if (Volatile.Read(ref _queued) > InboxMax)
         {
             return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));
         }
 
-        return PostProposal(proposal);
+        return PostProposal(proposal, outcome);
     }
 
     /// <summary>
@@ -182,20 +172,21 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         cancellation.ThrowIfCancellationRequested();
         ulong id = Interlocked.Increment(ref _nextRequest);
         ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry).Encode());
-        Proposal proposal = new(id, change.Encode()) { Change = change };
-        return PostProposal(proposal);
+        TaskOutcome<ApplyOutcome> outcome = new();
+        Proposal proposal = new(id, change.Encode(), outcome) { Change = change };
+        return PostProposal(proposal, outcome);
     }
 
-    // The owner ends it: when it is applied, when its time is up (see EndLate), or when the member stops.
-    private Task<ApplyOutcome> PostProposal(Proposal proposal)
+    // The owner ends it: when it is applied, when its time is up, or when the member stops.
+    private Task<ApplyOutcome> PostProposal(Proposal proposal, TaskOutcome<ApplyOutcome> outcome)
     {
         Post(proposal);
         if (_stopping)
         {
-            proposal.Completion.TrySetResult(new ApplyOutcome(EtcdError.Stopped, null));
+            outcome.Set(new ApplyOutcome(EtcdError.Stopped, null));
         }
 
-        return proposal.Completion.Task;
+        return outcome.Task;
     }
 
     /// <summary>Asks the other member to lead; ends when it does. etcd: server.go moveLeader</summary>
@@ -255,14 +246,14 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
             return Task.FromCanceled<EtcdError?>(cancellation);
         }
 
-        ReadWaiter waiter = new();
+        TaskOutcome<EtcdError?> waiter = new();
         Post(waiter);
         if (_stopping)
         {
-            waiter.Completion.TrySetResult(EtcdError.Stopped);
+            waiter.Set(EtcdError.Stopped);
         }
 
-        return waiter.Completion.Task;
+        return waiter.Task;
     }
 
     /// <summary>Runs something on the owner's thread while nobody reads.</summary>
@@ -281,16 +272,6 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
             }
         }));
         return await completion.Task.WaitAsync(RequestTimeout, _time, cancellation);
-    }
-
-    bool IReplicaWaiters.IsWaiting(ulong requestId) => _proposals.ContainsKey(requestId);
-
-    void IReplicaWaiters.Complete(ulong requestId, ApplyOutcome outcome)
-    {
-        if (_proposals.Remove(requestId, out Proposal? proposal))
-        {
-            proposal.Completion.TrySetResult(outcome);
-        }
     }
 
     public async ValueTask DisposeAsync()
@@ -361,7 +342,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         do
         {
             _replica.SetTime(NowMilliseconds);
-            List<ReadWaiter>? readers = null;
+            List<IOutcome<EtcdError?>>? readers = null;
             while (_inbox.TryDequeue(out object? item))
             {
                 Interlocked.Decrement(ref _queued);
@@ -370,30 +351,26 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
             if (readers is not null)
             {
-                StartRead(new ReadBatch(readers));
+                _turns.Read(readers);
             }
 
-            CampaignIfAlone();
-            while (_replica.Raft.HasReady)
-            {
-                Handle(_replica.TakeReady());
-            }
+            _turns.Work();
         }
         while (!_inbox.IsEmpty);
     }
 
-    private void Take(object item, ref List<ReadWaiter>? readers)
+    private void Take(object item, ref List<IOutcome<EtcdError?>>? readers)
     {
         switch (item)
         {
             case Proposal proposal:
-                Propose(proposal);
+                _turns.Propose(proposal);
                 break;
-            case ReadWaiter waiter:
+            case IOutcome<EtcdError?> waiter:
                 (readers ??= []).Add(waiter);
                 break;
             case Message message:
-                StepResult fate = _replica.Raft.Step(message);
+                StepResult fate = _turns.Step(message);
                 if (fate == StepResult.Malformed)
                 {
                     Log.MessageRefused(_logger, message.From, fate);
@@ -401,19 +378,19 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
                 break;
             case Persisted persisted:
-                Persist(persisted.Number);
+                _turns.Persisted(persisted.Number);
                 break;
             case Checkpoint checkpoint:
-                Offer(checkpoint);
+                _turns.Offer(checkpoint.Message, checkpoint.Head, checkpoint.Store);
                 break;
             case Report report:
                 report.Tell(_replica.Raft);
                 break;
             case OwnedWork work:
-                Owning(work.Run);
+                Own(work.Run);
                 break;
             case TickMark:
-                Tick();
+                _turns.Tick(NowMilliseconds);
                 break;
             default:
                 Check.Unreachable($"{item.GetType()} in the inbox");
@@ -421,143 +398,42 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         }
     }
 
-    private void Propose(Proposal proposal)
+    void IReplicaDuties.Send(IReadOnlyList<Message> messages) => _transport.Send(messages);
+
+    void IReplicaDuties.Write(Ready ready) => _log.Add(ready);
+
+    void IReplicaDuties.Own(Action work) => Own(work);
+
+    void IReplicaDuties.Apply(IReadOnlyList<Entry> entries)
     {
-        ProposeResult result = proposal.Change is { } change
-            ? _replica.Raft.ProposeConfChange(change)
-            : _replica.Raft.Propose(proposal.Data);
-        switch (result)
+        long began = _time.GetTimestamp();
+        Own(() => _replica.Apply(entries, _turns));
+        SlowApplies += _time.GetElapsedTime(began) > SlowApply ? 1 : 0;
+        _checkpoints.Consider();
+    }
+
+    void IReplicaDuties.Installed(CheckpointHead head)
+    {
+        _checkpoints.Installed(new LogIndex(head.Index));
+        Log.CheckpointInstalled(_logger, head.Index);
+    }
+
+    void IReplicaDuties.LeaderChanged(SoftState soft)
+    {
+        Log.LeaderChanged(_logger, soft.Role, soft.Leader, _replica.Raft.Term);
+        if (!soft.Leader.IsNone)
         {
-            case ProposeResult.ConfChangePending or ProposeResult.ConfChangeInvalid or ProposeResult.NotMember:
-                proposal.Completion.TrySetResult(new ApplyOutcome(EtcdError.Unhealthy, null));
-                break;
-            case ProposeResult.Accepted:
-                _proposals.Add(proposal.Id, proposal);
-                break;
-            case ProposeResult.NoLeader or ProposeResult.TransferInProgress:
-                _withoutLeader.Add(proposal);
-                break;
-            default:
-                proposal.Completion.TrySetResult(new ApplyOutcome(EtcdError.TooManyRequests, null));
-                break;
+            LeaderChanges++;
+            _ready.TrySetResult();
         }
     }
 
-    private void Tick()
-    {
-        _ticks++;
-        Owning(() => _replica.Tick(NowMilliseconds));
-        if (_ticks % LateCheckTicks == 0)
-        {
-            EndLate();
-        }
-
-        foreach (ReadBatch late in _reads.Values.Where(b => _ticks - b.AskedAt >= ReadRetryTicks).ToArray())
-        {
-            // The answer was lost, or could not be had: ask anew. etcd: v3_server.go readIndexRetryTime
-            SlowReads++;
-            _reads.Remove(late.Context);
-            StartRead(late);
-        }
-    }
-
-    // One look now and then instead of a timer for each request.
-    private void EndLate()
-    {
-        long now = NowMilliseconds;
-        foreach (Proposal late in _proposals.Values.Concat(_withoutLeader).Where(p => p.Age(now) > RequestTimeout.TotalMilliseconds).ToArray())
-        {
-            _proposals.Remove(late.Id);
-            _withoutLeader.Remove(late);
-            _failedProposals++;
-            late.Completion.TrySetResult(new ApplyOutcome(EtcdError.Timeout, null));
-        }
-
-        foreach (ReadBatch late in _reads.Values.Where(b => b.Age(now) > RequestTimeout.TotalMilliseconds).ToArray())
-        {
-            _reads.Remove(late.Context);
-            _failedReads += late.Waiters.Count;
-            late.Waiters.ForEach(static w => w.Completion.TrySetResult(EtcdError.Timeout));
-        }
-    }
-
-    private void StartRead(ReadBatch batch)
-    {
-        batch.Context = _nextRead++;
-        batch.AskedAt = _ticks;
-        _reads.Add(batch.Context, batch);
-
-        // False means that there is no leader: the next try comes with the ticks.
-        _replica.Raft.ReadIndex(batch.Context);
-    }
-
-    private void CampaignIfAlone()
-    {
-        // etcd: a single member campaigns at once instead of waiting for its timeout.
-        bool alone = _replica.Raft.ConfState.IsSingleVoter && _replica.Raft.ConfState.Voters[0] == _replica.Raft.Id;
-        if (alone && _replica.Raft.Role == Role.Follower && _replica.Raft.Committed == _replica.AppliedPosition.Index)
-        {
-            _replica.Raft.Campaign();
-        }
-    }
-
-    private void Persist(ulong number)
-    {
-        if (_installing is { } install && install.Number <= number)
-        {
-            _installing = null;
-            Owning(() => _replica.Install(install.Head, install.Store));
-            _checkpoints.Installed(new LogIndex(install.Head.Index));
-            Log.CheckpointInstalled(_logger, install.Head.Index);
-        }
-
-        _replica.Raft.Persisted(number);
-        while (_afterPersist.TryPeek(out (ulong Number, IReadOnlyList<Message> Messages) next) && next.Number <= number)
-        {
-            _afterPersist.Dequeue();
-            _transport.Send(next.Messages);
-        }
-    }
-
-    /// <summary>Raft decides whether it wants the checkpoint; the next <see cref="Ready"/> says so.</summary>
-    private void Offer(Checkpoint checkpoint)
-    {
-        ulong index = checkpoint.Head.Index;
-        if (_received.Remove(index, out (CheckpointHead Head, MvccStore Store) former))
-        {
-            former.Store.Dispose();
-        }
-
-        _received[index] = (checkpoint.Head, checkpoint.Store);
-        if (_replica.Raft.Step(checkpoint.Message) != StepResult.Taken)
-        {
-            _received.Remove(index);
-            checkpoint.Store.Dispose();
-        }
-    }
-
-    private void TakeCheckpoint(Ready ready)
-    {
-        if (ready.Snapshot is { } wanted)
-        {
-            Check.That(_received.Remove(wanted.Index.Value, out (CheckpointHead Head, MvccStore Store) found));
-            Check.That(_installing is null);
-            _installing = (ready.Number, found.Head, found.Store);
-        }
-
-        foreach ((_, (_, MvccStore unwanted)) in _received)
-        {
-            unwanted.Dispose();
-        }
-
-        _received.Clear();
-    }
+    void IReplicaDuties.MembersChanged() => TellMembers();
 
     /// <summary>Who the others are, when it may have changed; the end of this member when it was removed.</summary>
     private void TellMembers()
     {
         MemberRegistry members = _replica.Applier.Members;
-        _knownMembership = _replica.MembershipVersion;
         _transport.Know(_replica.Raft.Id.Value, members.All, members.Removed);
         if (members.All.Count > 0)
         {
@@ -570,72 +446,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         }
     }
 
-    private void Handle(Ready ready)
-    {
-        _transport.Send(ready.Messages);
-        if (ready.MessagesAfterPersist.Count > 0)
-        {
-            _afterPersist.Enqueue((ready.Number, ready.MessagesAfterPersist));
-        }
-
-        if (_received.Count > 0)
-        {
-            TakeCheckpoint(ready);
-        }
-
-        if (ready.SoftState is { } soft)
-        {
-            LeaderChanged(soft);
-        }
-
-        if (ready.NeedsPersist)
-        {
-            _log.Add(ready);
-        }
-
-        foreach (ReadState read in ready.ReadStates)
-        {
-            if (_reads.Remove(read.Context, out ReadBatch? batch))
-            {
-                _confirmedReads.Enqueue(batch, read.Index.Value);
-            }
-        }
-
-        if (ready.Committed.Count > 0)
-        {
-            long began = _time.GetTimestamp();
-            Owning(() => _replica.Apply(ready.Committed, this));
-            SlowApplies += _time.GetElapsedTime(began) > SlowApply ? 1 : 0;
-            _checkpoints.Consider();
-            if (_replica.MembershipVersion != _knownMembership)
-            {
-                TellMembers();
-            }
-        }
-
-        while (_confirmedReads.TryPeek(out ReadBatch? next, out ulong index) && index <= _replica.AppliedPosition.Index.Value)
-        {
-            _confirmedReads.Dequeue();
-            next.Waiters.ForEach(static w => w.Completion.TrySetResult(null));
-        }
-    }
-
-    private void LeaderChanged(SoftState soft)
-    {
-        Log.LeaderChanged(_logger, soft.Role, soft.Leader, _replica.Raft.Term);
-        if (soft.Leader.IsNone)
-        {
-            return;
-        }
-
-        LeaderChanges++;
-        _ready.TrySetResult();
-        List<Proposal> again = [.. _withoutLeader];
-        _withoutLeader.Clear();
-        again.ForEach(Propose);
-    }
-
-    private void Owning(Action work)
+    private void Own(Action work)
     {
         _gate.EnterWriteLock();
         try
@@ -652,20 +463,11 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     {
         while (_inbox.TryDequeue(out object? item))
         {
-            (item as Proposal)?.Completion.TrySetResult(new ApplyOutcome(error, null));
-            (item as ReadWaiter)?.Completion.TrySetResult(error);
+            (item as Proposal)?.Outcome.Set(new ApplyOutcome(error, null));
+            (item as IOutcome<EtcdError?>)?.Set(error);
         }
 
-        foreach (Proposal proposal in _proposals.Values.Concat(_withoutLeader))
-        {
-            proposal.Completion.TrySetResult(new ApplyOutcome(error, null));
-        }
-
-        IEnumerable<ReadBatch> batches = _reads.Values.Concat(_confirmedReads.UnorderedItems.Select(static i => i.Element));
-        foreach (ReadWaiter waiter in batches.SelectMany(static b => b.Waiters))
-        {
-            waiter.Completion.TrySetResult(error);
-        }
+        _turns.RefuseAll(error);
     }
 
     private sealed class TickMark
@@ -681,47 +483,8 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
 
     private sealed record Checkpoint(InstallSnapshot Message, CheckpointHead Head, MvccStore Store);
 
-    private sealed class ReadWaiter
+    private sealed class TaskOutcome<T>() : TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously), IOutcome<T>
     {
-        public TaskCompletionSource<EtcdError?> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    }
-
-    private sealed class ReadBatch(List<ReadWaiter> waiters)
-    {
-        public List<ReadWaiter> Waiters { get; } = waiters;
-
-        public ulong Context { get; set; }
-
-        public ulong AskedAt { get; set; }
-
-        private long _firstSeen;
-
-        /// <summary>Milliseconds since this was asked first.</summary>
-        public long Age(long now)
-        {
-            _firstSeen = _firstSeen == 0 ? now : _firstSeen;
-            return now - _firstSeen;
-        }
-    }
-
-    private sealed class Proposal(ulong id, byte[] data)
-    {
-        private long _firstSeen;
-
-        public ulong Id { get; } = id;
-
-        public byte[] Data { get; } = data;
-
-        /// <summary>Set when this is a change of the membership.</summary>
-        public ConfChange? Change { get; init; }
-
-        public TaskCompletionSource<ApplyOutcome> Completion { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        /// <summary>Milliseconds since this was asked first.</summary>
-        public long Age(long now)
-        {
-            _firstSeen = _firstSeen == 0 ? now : _firstSeen;
-            return now - _firstSeen;
-        }
+        public void Set(T outcome) => TrySetResult(outcome);
     }
 }

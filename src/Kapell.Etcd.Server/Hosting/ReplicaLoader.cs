@@ -73,7 +73,8 @@ internal static class ReplicaLoader
     }
 
     /// <exception cref="IOException">The directory cannot be read or written; the message says which file and why.</exception>
-    public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng)
+    /// <param name="adjust">For tests of settings that no flag gives.</param>
+    public static LoadedReplica Load(IDisk disk, ReplicaSettings settings, Prng prng, Func<RaftConfig, RaftConfig>? adjust = null)
     {
         ulong self = settings.Founding?.MemberId ?? 0;
         ulong cluster = settings.Founding?.ClusterId ?? 0;
@@ -136,7 +137,7 @@ internal static class ReplicaLoader
             start = start with { Snapshot = CheckpointContent.MetadataOf(head) };
         }
 
-        RaftNode raft = new(config, start);
+        RaftNode raft = new(adjust?.Invoke(config) ?? config, start);
         Applier applier = new(store, settings.LeaseTtlSecondsMin);
         if (head is not null)
         {
@@ -151,9 +152,11 @@ internal static class ReplicaLoader
                     ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(m.ID), new MembershipContext(0, m).Encode()))]);
             }
 
-            log.Append([LogRecords.Identity(cluster, self)]);
-            log.Sync();
         }
+
+        // At every start: the newest segment may have lost its head in a crash, and the older ones that still say this may be released.
+        log.Append(logHead.Records());
+        log.Sync();
 
         LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
         Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes);

@@ -73,7 +73,7 @@ public sealed class Applier : IDisposable
         Store = store;
         _txn = new TxnExecutor(store);
         Restore(head);
-        former.Dispose();
+        former.Retire();
     }
 
     /// <summary>Members and alarms as a checkpoint has them.</summary>

@@ -146,6 +146,16 @@ public sealed class Replica : IDisposable
         MembershipVersion++;
     }
 
+    /// <summary>A checkpoint of ours is on the disk; of the entries it has, this many stay in memory for members that lag a little.</summary>
+    public void CheckpointTaken(SnapshotMetadata checkpoint, ulong entriesKept)
+    {
+        _raft.CheckpointTaken(checkpoint);
+        if (checkpoint.Index.Value > entriesKept)
+        {
+            _raft.Compact(new LogIndex(checkpoint.Index.Value - entriesKept));
+        }
+    }
+
     public void Dispose() => _applier.Dispose();
 
     private void ApplyCommand(Entry entry, IReplicaWaiters waiters)

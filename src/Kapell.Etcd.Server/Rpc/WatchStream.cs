@@ -7,34 +7,32 @@ using Kapell.Etcd.Server.Replication;
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>
-/// One Watch call. One task takes requests, another sends: answers to requests first, so that "created" precedes the events, then what
-/// the watchers have. etcd: api/v3rpc/watch.go
+/// One Watch call around a <see cref="WatchSession"/>: one task takes requests, another sends. etcd: api/v3rpc/watch.go
 /// </summary>
-internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts) : IDisposable
+internal sealed class WatchStream : IDisposable
 {
-    private const long NoWatch = -1; // etcd: clientv3.InvalidWatchID
     private const int AnswersMax = 4096;
 
-    private readonly Lock _lock = new(); // Guards the fields below, and what the watchers share with the applying thread.
-    private readonly SortedDictionary<long, Watcher> _watchers = [];
-    private readonly Queue<Answer> _answers = new();
+    private readonly ReplicaHost _host;
+    private readonly EtcdLimits _limits;
+    private readonly WatchSession _session;
     private readonly SemaphoreSlim _answerRoom = new(AnswersMax);
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
-    private long _nextId;
-    private bool _progressWanted;
-    private bool _progressDue;
+
+    public WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts)
+    {
+        (_host, _limits) = (host, limits);
+        _session = new WatchSession(limits.RequestBytesMax + EtcdLimits.FrameBytes, counts, () => _wake.Writer.TryWrite(true));
+    }
 
     public void Dispose() => _answerRoom.Dispose();
-
-    /// <summary>There is something to send. From any thread.</summary>
-    public void Signal() => _wake.Writer.TryWrite(true);
 
     public async Task RunAsync(
         IAsyncStreamReader<WatchRequest> requests, IServerStreamWriter<Reply> responses, CancellationToken cancellation)
     {
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        await using ITimer progress = host.Time.CreateTimer(_ => ProgressDue(), null, limits.WatchProgressInterval, limits.WatchProgressInterval);
+        await using ITimer progress = _host.Time.CreateTimer(_ => ProgressDue(), null, _limits.WatchProgressInterval, _limits.WatchProgressInterval);
         Task sending = SendAsync(responses, ending.Token);
         try
         {
@@ -51,7 +49,7 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
         {
             await ending.CancelAsync();
             await sending.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
-            host.PostOwned(RemoveAll);
+            _host.PostOwned(RemoveAll);
         }
     }
 
@@ -69,12 +67,8 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
                     await CancelAsync(request.CancelRequest.WatchId, cancellation);
                     break;
                 case WatchRequest.RequestUnionOneofCase.ProgressRequest:
-                    lock (_lock)
-                    {
-                        _progressWanted = true;
-                    }
-
-                    Signal();
+                    _session.WantProgress();
+                    _session.Signal();
                     break;
             }
         }
@@ -82,88 +76,42 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
 
     private async Task CreateAsync(WatchCreateRequest request, CancellationToken cancellation)
     {
-        string? refusal = null;
-        Watcher? watcher = null;
-        lock (_lock)
-        {
-            long id = request.WatchId;
-            if (request.StartRevision < 0)
-            {
-                refusal = EtcdError.Compacted.Text;
-            }
-            else if (!request.RangeEnd.IsEmpty && !Mvcc.KeyRange.IsUnbounded(request.RangeEnd.Span)
-                && request.Key.Span.SequenceCompareTo(request.RangeEnd.Span) >= 0)
-            {
-                refusal = "mvcc: watcher range is empty";
-            }
-            else if (id != 0 && _watchers.ContainsKey(id))
-            {
-                refusal = "mvcc: duplicate watch ID provided on the WatchStream";
-            }
-            else
-            {
-                while (id == 0 && _watchers.ContainsKey(_nextId))
-                {
-                    _nextId++;
-                }
-
-                id = id == 0 ? _nextId++ : id;
-                watcher = new Watcher(this, _lock, id, request, counts);
-                _watchers.Add(id, watcher);
-            }
-        }
-
-        if (watcher is null)
-        {
-            await AnswerAsync(new Answer(NoWatch, Created: true, Canceled: true, Reason: refusal), cancellation);
-            return;
-        }
-
         await _answerRoom.WaitAsync(cancellation);
-        await host.OwnAsync(
-            replica =>
-            {
-                Mvcc.MvccStore store = replica.Applier.Store;
-                bool past = watcher.StartRevision > 0 && watcher.StartRevision <= store.Revision;
-                lock (_lock)
+        if (_session.Create(request) is { } watcher)
+        {
+            await _host.OwnAsync(
+                replica =>
                 {
-                    bool compacted = past && watcher.StartRevision < store.CompactRevision;
-                    watcher.StartAt(compacted ? -1 : past ? store.PositionOf(watcher.StartRevision) : store.LogEnd, past);
+                    _session.Register(watcher, replica.Applier.Store);
+                    return true;
+                },
+                cancellation);
+        }
 
-                    // Not before it is registered: the client counts on every event after the revision in this answer.
-                    _answers.Enqueue(new Answer(watcher.Id, Created: true));
-                }
-
-                store.Watchers.Add(watcher.Key, watcher.End, watcher);
-                return true;
-            },
-            cancellation);
-        Signal();
+        _session.Signal();
     }
 
     private async Task CancelAsync(long id, CancellationToken cancellation)
     {
         if (await RemoveAsync(id, cancellation))
         {
-            await AnswerAsync(new Answer(id, Canceled: true), cancellation);
+            await _answerRoom.WaitAsync(cancellation);
+            _session.AnswerCanceled(id);
+            _session.Signal();
         }
     }
 
     private async Task<bool> RemoveAsync(long id, CancellationToken cancellation)
     {
-        Watcher? watcher;
-        lock (_lock)
+        if (_session.Remove(id) is not { } watcher)
         {
-            if (!_watchers.Remove(id, out watcher))
-            {
-                return false;
-            }
+            return false;
         }
 
-        return await host.OwnAsync(
+        return await _host.OwnAsync(
             replica =>
             {
-                Leave(replica.Applier.Store, watcher);
+                WatchSession.Unregister(watcher, replica.Applier.Store);
                 return true;
             },
             cancellation);
@@ -172,48 +120,16 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
     /// <summary>On the owner's thread, when the call has ended.</summary>
     private void RemoveAll()
     {
-        Watcher[] watchers;
-        lock (_lock)
+        foreach (Watcher watcher in _session.RemoveAll())
         {
-            watchers = [.. _watchers.Values];
-            _watchers.Clear();
+            WatchSession.Unregister(watcher, _host.Store);
         }
-
-        foreach (Watcher watcher in watchers)
-        {
-            Leave(host.Store, watcher);
-        }
-    }
-
-    private static void Leave(Mvcc.MvccStore store, Watcher watcher)
-    {
-        if (watcher.Registered)
-        {
-            watcher.Registered = false;
-            watcher.Leave();
-            store.Watchers.Remove(watcher.Key, watcher.End, watcher);
-        }
-    }
-
-    private async Task AnswerAsync(Answer answer, CancellationToken cancellation)
-    {
-        await _answerRoom.WaitAsync(cancellation);
-        lock (_lock)
-        {
-            _answers.Enqueue(answer);
-        }
-
-        Signal();
     }
 
     private void ProgressDue()
     {
-        lock (_lock)
-        {
-            _progressDue = true;
-        }
-
-        Signal();
+        _session.ProgressDue();
+        _session.Signal();
     }
 
     private async Task SendAsync(IServerStreamWriter<Reply> responses, CancellationToken cancellation)
@@ -226,16 +142,7 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
             bool more = true;
             while (more)
             {
-                host.EnterReading();
-                try
-                {
-                    more = Collect(replies, compacted);
-                }
-                finally
-                {
-                    host.ExitReading();
-                }
-
+                more = Collect(replies, compacted);
                 foreach (Reply reply in replies)
                 {
                     await responses.WriteAsync(reply, cancellation);
@@ -252,88 +159,22 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
         }
     }
 
-    /// <summary>Whether there is more to collect.</summary>
     private bool Collect(List<Reply> replies, List<long> compacted)
     {
-        bool more = false;
-        ReplyHeader header = host.Header;
-        lock (_lock)
+        _host.EnterReading();
+        try
         {
-            while (_answers.TryDequeue(out Answer? answer))
+            bool more = _session.Collect(_host.Store, _host.Header, replies, compacted, out int answered);
+            if (answered > 0)
             {
-                replies.Add(answer.Encode(header, host.Store.Revision));
-                _answerRoom.Release();
+                _answerRoom.Release(answered);
             }
 
-            foreach (Watcher watcher in _watchers.Values)
-            {
-                if (!watcher.HasWork)
-                {
-                    continue;
-                }
-
-                int before = replies.Count;
-                if (WatchBatch.Take(host.Store, header, watcher, limits.RequestBytesMax + EtcdLimits.FrameBytes, replies))
-                {
-                    watcher.SentSomething |= replies.Count > before;
-                    more |= watcher.HasWork;
-                }
-                else
-                {
-                    replies.Add(CompactedReply(header, watcher.Id));
-                    compacted.Add(watcher.Id);
-                }
-            }
-
-            AddProgress(header, replies, allSent: !more);
+            return more;
         }
-
-        return more;
-    }
-
-    private void AddProgress(ReplyHeader header, List<Reply> replies, bool allSent)
-    {
-        // Only when every watch is up to date may a revision be promised for all of them. etcd: watchable_store.go progressAll
-        if (_progressWanted && allSent && _watchers.Count > 0 && _watchers.Values.All(static w => w.Registered))
+        finally
         {
-            _progressWanted = false;
-            replies.Add(WatchBatch.Begin(header, host.Store.Revision, NoWatch).Finish());
-        }
-
-        if (!_progressDue)
-        {
-            return;
-        }
-
-        _progressDue = false;
-        foreach (Watcher watcher in _watchers.Values.Where(static w => w.NotifiesProgress && w.Registered))
-        {
-            if (!watcher.SentSomething && !watcher.HasWork)
-            {
-                replies.Add(WatchBatch.Begin(header, host.Store.Revision, watcher.Id).Finish());
-            }
-
-            watcher.SentSomething = false;
-        }
-    }
-
-    private Reply CompactedReply(ReplyHeader header, long id)
-    {
-        ReplyWriter writer = WatchBatch.Begin(header, host.Store.Revision, id);
-        writer.Flag(4, true);
-        writer.Number(5, host.Store.CompactRevision);
-        return writer.Finish();
-    }
-
-    private sealed record Answer(long Id, bool Created = false, bool Canceled = false, string? Reason = null)
-    {
-        public Reply Encode(ReplyHeader header, long revision)
-        {
-            ReplyWriter writer = WatchBatch.Begin(header, revision, Id);
-            writer.Flag(3, Created);
-            writer.Flag(4, Canceled);
-            writer.Text(6, Reason ?? "");
-            return writer.Finish();
+            _host.ExitReading();
         }
     }
 }

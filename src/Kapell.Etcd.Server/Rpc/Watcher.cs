@@ -13,17 +13,17 @@ internal sealed class Watcher : IWatchTarget
     // Beyond this it costs less to read the log again.
     private const int PendingMax = 8192;
 
-    private readonly WatchStream _stream;
+    private readonly WatchSession _session;
     private readonly WatchCounts _counts;
     private readonly Lock _lock;
     private readonly bool _noPut;
     private readonly bool _noDelete;
     private readonly Queue<long> _pending = new();
 
-    public Watcher(WatchStream stream, Lock streamLock, long id, WatchCreateRequest request, WatchCounts counts)
+    public Watcher(WatchSession session, Lock streamLock, long id, WatchCreateRequest request, WatchCounts counts)
     {
         _counts = counts;
-        _stream = stream;
+        _session = session;
         _lock = streamLock;
         Id = id;
         Key = request.Key.IsEmpty ? [0] : request.Key.ToByteArray();
@@ -56,6 +56,9 @@ internal sealed class Watcher : IWatchTarget
 
     /// <summary>In the hub, so that changes are offered.</summary>
     public bool Registered { get; set; }
+
+    /// <summary>What stands in the hub for this watch.</summary>
+    public IWatchTarget? Target { get; set; }
 
     /// <summary>Reads the log itself, from <see cref="Next"/>.</summary>
     public bool Lags { get; private set; }
@@ -93,7 +96,7 @@ internal sealed class Watcher : IWatchTarget
             }
         }
 
-        _stream.Signal();
+        _session.Signal();
     }
 
     public void Moved(MvccStore former, MvccStore store)
@@ -109,7 +112,7 @@ internal sealed class Watcher : IWatchTarget
             Next = revision < store.CompactRevision ? -1 : store.PositionOf(revision);
         }
 
-        _stream.Signal();
+        _session.Signal();
     }
 
     /// <summary>Under the lock, while nobody changes the store: the place of the next event, if there is one.</summary>

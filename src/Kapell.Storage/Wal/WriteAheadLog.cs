@@ -88,16 +88,7 @@ public sealed class WriteAheadLog : IDisposable
     });
 
     /// <summary>Returns when all that was appended is on the disk.</summary>
-    public void Sync() => Guarded(() =>
-    {
-        if (_synced == _offset)
-        {
-            return;
-        }
-
-        _file.Flush();
-        _synced = _offset;
-    });
+    public void Sync() => Guarded(Flush);
 
     /// <summary>
     /// Deletes the segments at the beginning that hold no record with a tag at or above this one: a checkpoint has all of them. The
@@ -108,6 +99,12 @@ public sealed class WriteAheadLog : IDisposable
         int released = 0;
         Guarded(() =>
         {
+            if (_segments.Count > 1 && _segments[0].TagMax < tag)
+            {
+                // What the head of the newest segment repeats of the older ones must be certain before they go.
+                Flush();
+            }
+
             while (_segments.Count > 1 && _segments[0].TagMax < tag)
             {
                 _disk.Delete(PathOf(_segments[0].Number));
@@ -149,6 +146,15 @@ public sealed class WriteAheadLog : IDisposable
     }
 
     public void Dispose() => _file.Dispose();
+
+    private void Flush()
+    {
+        if (_synced != _offset)
+        {
+            _file.Flush();
+            _synced = _offset;
+        }
+    }
 
     private void Buffer(WalRecord record)
     {

@@ -1,3 +1,0 @@
-namespace Kapell.Sim;
-
-public sealed class Placeholder;

@@ -1,0 +1,46 @@
+using Kapell.Etcd.Protocol;
+using Kapell.Mvcc;
+using Kapell.Raft;
+
+namespace Kapell.Sim.World;
+
+/// <summary>
+/// Deliberate damage: each is a decorator around the product's own parts, so that a scenario can prove that it would see the bug. None of
+/// it exists in the product.
+/// </summary>
+internal sealed record Breakage
+{
+    public static Breakage None { get; } = new();
+
+    /// <summary>Flushes are acknowledged and not done.</summary>
+    public bool DiskAcknowledgesBeforeSync { get; init; }
+
+    /// <summary>What a member applies in place of an entry.</summary>
+    public Func<int, Entry, Entry>? Applies { get; init; }
+
+    /// <summary>After a restart the last entry of the checkpoint is carried out again: content and its index were not saved in one step.</summary>
+    public bool AppliesAgainAfterRestart { get; init; }
+
+    public Func<RaftConfig, RaftConfig>? Raft { get; init; }
+
+    /// <summary>What a member takes in place of a message.</summary>
+    public Func<Message, Message>? Takes { get; init; }
+
+    /// <summary>What stands between a watch and the changes.</summary>
+    public Func<IWatchTarget, IWatchTarget>? Watch { get; init; }
+
+    /// <summary>Linearizable reads are answered from what is there.</summary>
+    public bool ReadsWithoutBarrier { get; init; }
+
+    /// <summary>Milliseconds by which a leader's clock of leases runs ahead.</summary>
+    public long LeaseClockAhead { get; init; }
+
+    /// <summary>What the watch answers in place of the response.</summary>
+    public Func<WatchResponse, WatchResponse>? WatchAnswers { get; init; }
+
+    /// <summary>The first revision a watch asks for, in place of the one wanted.</summary>
+    public Func<long, long>? WatchStarts { get; init; }
+
+    /// <summary>Two checkpoints that arrive in a short time are both handed over, whatever Raft said.</summary>
+    public bool InstallsTwice { get; init; }
+}

@@ -1,0 +1,22 @@
+namespace Kapell.Sim.World;
+
+/// <summary>What a run is like; what is not said here comes from the seed.</summary>
+internal sealed record SimOptions
+{
+    public int Members { get; init; } = 3;
+
+    /// <summary>Small, so that segments end often.</summary>
+    public int SegmentBytes { get; init; } = 16384;
+
+    public ulong CheckpointEntries { get; init; } = 60;
+
+    /// <summary>Entries that stay in memory behind a checkpoint: a member that lags by more is sent the checkpoint.</summary>
+    public ulong EntriesKept { get; init; } = 20;
+
+    public bool PreVote { get; init; } = true;
+
+    /// <summary>Is told what happens, for who looks into a failure.</summary>
+    public Action<string>? Trace { get; init; }
+
+    public Breakage Breakage { get; init; } = Breakage.None;
+}
