@@ -33,7 +33,7 @@ public sealed record RestConfig
     /// <summary>Accepts any server certificate. Never combined with <see cref="Authorities"/>.</summary>
     public bool InsecureSkipTlsVerify { get; init; }
 
-    public string UserAgent { get; init; } = "kapell/v1.35.0 (linux/amd64)";
+    public string UserAgent { get; init; } = $"kapell/{KubernetesVersion.Plain} (linux/amd64)";
 
     /// <summary>Requests per second the client allows itself on average; 0, the default, sets no limit.</summary>
     public double Qps { get; init; }

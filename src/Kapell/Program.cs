@@ -4,6 +4,7 @@ using Kapell.Base;
 using Kapell.Cli.Images;
 using Kapell.Cli.Node;
 using Kapell.Cli.Up;
+using Kapell.Client;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.Extensions.Logging;
 
@@ -66,6 +67,13 @@ internal static class Program
             case "help" or "--help" or "-h":
                 Console.Write(HelpText.All);
                 return 0;
+        }
+
+        if (Components.Find(command) is not null && command != "etcd" && args is ["--version"] or ["--version=true"])
+        {
+            // As every component of Kubernetes says it.
+            Console.WriteLine("Kubernetes " + KubernetesVersion.Reported);
+            return 0;
         }
 
         return Components.Find(command) is { } component

@@ -82,7 +82,7 @@ internal sealed class HealthEndpoints(IReadOnlyList<HealthCheck> live, IReadOnly
 /// <summary>What /version says.</summary>
 internal sealed record BuildInfo(string GitVersion, string Major, string Minor)
 {
-    public static BuildInfo Kapell { get; } = new("v1.35.0+kapell", "1", "35");
+    public static BuildInfo Kapell { get; } = new(Client.KubernetesVersion.Reported, "1", "35");
 
     public JsonObject ToJson() => new()
     {

@@ -55,7 +55,7 @@ public sealed class OpenApiDocuments
     private static OpenApiDocument Ready(byte[] body, string contentType) =>
         new(body, contentType, Convert.ToHexString(SHA512.HashData(body)));
 
-    private static JsonObject Info() => new() { ["title"] = "Kubernetes", ["version"] = "v1.35.0" };
+    private static JsonObject Info() => new() { ["title"] = "Kubernetes", ["version"] = Client.KubernetesVersion.Plain };
 
     private static IEnumerable<string> Roots(IEnumerable<ResourceDefinition> resources) =>
         resources.SelectMany(r => r.Subresources.Where(s => s.Kind != r.GroupVersionKind).Select(s => PathDocuments.SchemaNameOf(s.Kind))

@@ -20,7 +20,7 @@ internal static class NodeObject
 {
     private const int ImagesMax = 50;
     private const int NamesPerImageMax = 5;
-    private const string KubeletVersion = "v1.35.0+kapell";
+    private const string KubeletVersion = Client.KubernetesVersion.Reported;
 
     public static JsonObject New(KubeletOptions options, MachineInfo machine)
     {
