@@ -72,6 +72,15 @@ internal sealed class SimClients(Simulation sim)
         new Operation(_operations.Count, OperationKind.Compact, member, ""), CommandKind.Compact,
         new CompactionRequest { Revision = revision, Physical = physical });
 
+    /// <summary>Puts in one transaction with a read at an old revision: both happen, or neither.</summary>
+    public Operation PutReading(int member, string key, string value, long revision)
+    {
+        TxnRequest request = new();
+        request.Success.Add(new RequestOp { RequestRange = new RangeRequest { Key = Bytes(key), Revision = revision } });
+        request.Success.Add(PutOp(key, value));
+        return Propose(new Operation(_operations.Count, OperationKind.PutTwo, member, key) { Value = value }, CommandKind.Txn, request);
+    }
+
     public Operation Change(int member, Kapell.Raft.ConfChangeKind kind, int subject, Member? entry)
     {
         Operation operation = new(_operations.Count, OperationKind.Change, member, "") { Value = $"{kind} {subject}" };

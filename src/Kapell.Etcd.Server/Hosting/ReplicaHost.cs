@@ -53,9 +53,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         _logger = logger;
         _tickMilliseconds = settings.TickMilliseconds;
 
-        _turns = new ReplicaTurns(_replica, this, firstRead: 1);
-
-        // Random, so that numbers of requests in the log of an earlier life of this member are not taken for this one's.
+        // Random, so that numbers of requests in the log, and late answers to reads, of an earlier life of this member are not taken for
+        // this one's.
+        _turns = new ReplicaTurns(_replica, this, firstRead: prng.NextUInt64());
         _nextRequest = prng.NextUInt64() | 1;
         _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);

@@ -95,7 +95,6 @@ internal static class ReplicaLoader
         LogHead logHead = new() { Identity = (cluster, self) };
         WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = logHead.Records };
         WriteAheadLog log = WriteAheadLog.Open(disk, settings.WalDirectory, options, content.Take);
-        content.Verify(damaged, settings.WalDirectory);
         if (content.Identity is { } identity)
         {
             // The directory knows who it is; settings that changed since do not make it another member.
@@ -104,6 +103,18 @@ internal static class ReplicaLoader
         }
 
         bool isNew = content.Identity is null;
+        if (isNew)
+        {
+            // A first start that did not come to its end promised nothing to anybody. One that goes beyond that has lost its beginning.
+            if (head is not null || content.State.Term.Value > 1 || !content.State.Vote.IsNone)
+            {
+                throw new CorruptLogException(settings.WalDirectory, 0, "it does not say whose it is, and it is not of a first start");
+            }
+
+            content.Clear();
+        }
+
+        content.Verify(damaged, settings.WalDirectory);
         if (isNew && settings.Founding is null)
         {
             throw new InvalidDataException(
@@ -146,12 +157,7 @@ internal static class ReplicaLoader
 
         if (isNew)
         {
-            if (settings.Founding!.Members.Count > 0)
-            {
-                raft.Bootstrap([.. settings.Founding.Members.Select(static m =>
-                    ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(m.ID), new MembershipContext(0, m).Encode()))]);
-            }
-
+            BeginLog(log, logHead, raft, settings.Founding!.Members);
         }
 
         // At every start: the newest segment may have lost its head in a crash, and the older ones that still say this may be released.
@@ -165,6 +171,24 @@ internal static class ReplicaLoader
         return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };
     }
 
+    /// <summary>
+    /// The founders, and who this is as the last: a crash on the way leaves either a member with all of its beginning or none.
+    /// </summary>
+    private static void BeginLog(WriteAheadLog log, LogHead head, RaftNode raft, IReadOnlyList<Member> founders)
+    {
+        ConfChange[] changes = [.. founders.Select(static m =>
+            ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(m.ID), new MembershipContext(0, m).Encode()))];
+        if (changes.Length > 0)
+        {
+            raft.Bootstrap(changes);
+            head.State = new HardState(raft.Term, MemberId.None, raft.LastIndex);
+        }
+
+        IEnumerable<Entry> entries = changes.Select((c, i) => new Entry(new LogIndex((ulong)i + 1), raft.Term, EntryKind.ConfChange, c.Encode()));
+        log.Append([.. entries.Select(LogRecords.Of), .. head.Records().Reverse()]);
+        log.Sync();
+    }
+
     /// <summary>What the log says, after the checkpoint.</summary>
     private sealed class LogContent(ulong checkpointIndex, ulong checkpointTerm)
     {
@@ -176,6 +200,12 @@ internal static class ReplicaLoader
         public HardState State { get; private set; }
 
         public (ulong Cluster, ulong Member)? Identity { get; private set; }
+
+        public void Clear()
+        {
+            Entries.Clear();
+            State = default;
+        }
 
         public void Take(WalRecord record)
         {

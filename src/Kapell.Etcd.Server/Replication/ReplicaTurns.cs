@@ -31,7 +31,8 @@ public sealed class ReplicaTurns : IReplicaWaiters
     private long _failedProposals;
     private long _failedReads;
 
-    /// <param name="firstRead">The number of the first read, counted on from there.</param>
+    /// <param name="firstRead">The number of the first read, counted on from there. Random: a late answer to an earlier life of this member must
+    /// not answer this one.</param>
     public ReplicaTurns(Replica replica, IReplicaDuties duties, ulong firstRead) =>
         (_replica, _duties, _nextRead, _knownMembership) = (replica, duties, firstRead, replica.MembershipVersion);
 
@@ -265,7 +266,7 @@ public sealed class ReplicaTurns : IReplicaWaiters
 
     private void StartRead(ReadBatch batch)
     {
-        batch.Context = _nextRead++;
+        batch.Context = unchecked(_nextRead++);
         batch.AskedAt = _ticks;
         _reads.Add(batch.Context, batch);
 

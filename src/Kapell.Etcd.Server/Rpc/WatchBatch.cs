@@ -22,6 +22,11 @@ internal static class WatchBatch
         {
             if (!store.ReadChange(position, out long revision, out RecordAddress address))
             {
+                if (watcher.SkipUnwanted(store))
+                {
+                    continue;
+                }
+
                 return false;
             }
 

@@ -57,8 +57,8 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
             bool compacted = past && watcher.StartRevision < store.CompactRevision;
             watcher.StartAt(compacted ? -1 : past ? store.PositionOf(watcher.StartRevision) : store.LogEnd, past);
 
-            // Not before it is registered: the client counts on every event after the revision in this answer.
-            _answers.Enqueue(new Answer(watcher.Id, Created: true));
+            // Not before it is registered, and with the revision of now: the client counts on every event after it, and resumes behind it.
+            _answers.Enqueue(new Answer(watcher.Id, Created: true, Revision: store.Revision));
         }
 
         watcher.Target = between ?? watcher;
@@ -174,8 +174,10 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
 
     private void AddProgress(MvccStore store, ReplyHeader header, List<Reply> replies, bool allSent)
     {
-        // Only when every watch is up to date may a revision be promised for all of them. etcd: watchable_store.go progressAll
-        if (_progressWanted && allSent && _watchers.Count > 0 && _watchers.Values.All(static w => w.Registered))
+        // Only when every watch is up to date may a revision be promised for all of them, and to one that begins in the future nothing
+        // that lies before its begin. etcd: watchable_store.go progressIfSync
+        bool IsThere(Watcher watcher) => watcher.Registered && store.Revision >= watcher.StartRevision;
+        if (_progressWanted && allSent && _watchers.Count > 0 && _watchers.Values.All(IsThere))
         {
             _progressWanted = false;
             replies.Add(WatchBatch.Begin(header, store.Revision, NoWatch).Finish());
@@ -187,7 +189,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
         }
 
         _progressDue = false;
-        foreach (Watcher watcher in _watchers.Values.Where(static w => w.NotifiesProgress && w.Registered))
+        foreach (Watcher watcher in _watchers.Values.Where(w => w.NotifiesProgress && IsThere(w)))
         {
             if (!watcher.SentSomething && !watcher.HasWork)
             {
@@ -206,11 +208,11 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
         return writer.Finish();
     }
 
-    private sealed record Answer(long Id, bool Created = false, bool Canceled = false, string? Reason = null)
+    private sealed record Answer(long Id, bool Created = false, bool Canceled = false, string? Reason = null, long? Revision = null)
     {
         public Reply Encode(ReplyHeader header, long revision)
         {
-            ReplyWriter writer = WatchBatch.Begin(header, revision, Id);
+            ReplyWriter writer = WatchBatch.Begin(header, Revision ?? revision, Id);
             writer.Flag(3, Created);
             writer.Flag(4, Canceled);
             writer.Text(6, Reason ?? "");

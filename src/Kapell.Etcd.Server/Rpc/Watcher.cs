@@ -106,7 +106,10 @@ internal sealed class Watcher : IWatchTarget
             long place = _pending.TryPeek(out long first) ? first : Lags ? Next : former.LogEnd;
             long revision = place >= former.LogEnd ? former.Revision + 1 : former.ReadChange(place, out long at, out _) ? at : 0;
             _pending.Clear();
-            Lags = true;
+            SetLags(true);
+
+            // What it did not ask for may be compacted: that is no loss to it.
+            revision = Math.Max(revision, StartRevision);
 
             // Before the log's begin: the next look finds it compacted and says so.
             Next = revision < store.CompactRevision ? -1 : store.PositionOf(revision);
@@ -150,6 +153,22 @@ internal sealed class Watcher : IWatchTarget
         {
             Next++;
         }
+    }
+
+    /// <summary>The next place was compacted away: true when it lay before what this watch asked for, and so is no loss.</summary>
+    public bool SkipUnwanted(MvccStore store)
+    {
+        if (StartRevision < store.CompactRevision)
+        {
+            return false;
+        }
+
+        if (!_pending.TryDequeue(out _))
+        {
+            Next = store.PositionOf(StartRevision);
+        }
+
+        return true;
     }
 
     /// <summary>It is no watch any more.</summary>

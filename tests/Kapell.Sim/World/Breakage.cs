@@ -32,14 +32,17 @@ internal sealed record Breakage
     /// <summary>Linearizable reads are answered from what is there.</summary>
     public bool ReadsWithoutBarrier { get; init; }
 
-    /// <summary>Milliseconds by which a leader's clock of leases runs ahead.</summary>
-    public long LeaseClockAhead { get; init; }
+    /// <summary>By how many percent a leader's clock of leases runs too fast.</summary>
+    public long LeaseClockPercent { get; init; }
 
     /// <summary>What the watch answers in place of the response.</summary>
     public Func<WatchResponse, WatchResponse>? WatchAnswers { get; init; }
 
     /// <summary>The first revision a watch asks for, in place of the one wanted.</summary>
     public Func<long, long>? WatchStarts { get; init; }
+
+    /// <summary>Each life of a process counts its reads from one.</summary>
+    public bool ReadsCountFromOne { get; init; }
 
     /// <summary>Two checkpoints that arrive in a short time are both handed over, whatever Raft said.</summary>
     public bool InstallsTwice { get; init; }

@@ -49,7 +49,7 @@ internal sealed class MemberProcess : IReplicaDuties
         _clockOffset = _prng.NextInt(1, 1_000_000);
         _nextRequest = _prng.NextUInt64() | 1;
         _loaded = ReplicaLoader.Load(_disk, _settings, _prng.Split(), sim.AdjustRaft);
-        Turns = new ReplicaTurns(Replica, this, firstRead: 1);
+        Turns = new ReplicaTurns(Replica, this, firstRead: sim.Breakage.ReadsCountFromOne ? 1 : _prng.NextUInt64());
         _lastCheckpoint = Replica.AppliedPosition.Index;
         _receiver = new SnapshotReceiver(_disk, _settings.CheckpointDirectory, Replica.ClusterId);
         _receiver.CleanUp();
@@ -237,13 +237,17 @@ internal sealed class MemberProcess : IReplicaDuties
         _releaseBelow = head.Index + 1;
         _sim.Trace($"{Number} installed {head.Index}");
         _sim.Checks.Installed(this);
+        if (_sim.Breakage.InstallsTwice)
+        {
+            Replica.Install(head, Store);
+        }
     }
 
     void IReplicaDuties.LeaderChanged(SoftState soft) => _sim.Checks.LeaderChanged(this, soft);
 
     void IReplicaDuties.MembersChanged() => _removed |= Replica.Applier.Members.Removed.Contains((ulong)Number);
 
-    private long LeaseClock() => NowMilliseconds + (Replica.Raft.Role == Role.Leader ? _sim.Breakage.LeaseClockAhead : 0);
+    private long LeaseClock() => NowMilliseconds + (Replica.Raft.Role == Role.Leader ? _sim.Agenda.Now / 1000 * _sim.Breakage.LeaseClockPercent / 100 : 0);
 
     private void Tick()
     {

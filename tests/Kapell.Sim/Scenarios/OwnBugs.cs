@@ -1,0 +1,84 @@
+using Kapell.Raft;
+using Kapell.Sim.Checks;
+using Kapell.Sim.World;
+
+namespace Kapell.Sim.Scenarios;
+
+/// <summary>Promises beside the list of known bugs, and bugs that the simulator found in us.</summary>
+internal static class OwnBugs
+{
+    private static readonly SimOptions Three = new() { CheckpointEntries = 100_000, EntriesKept = 5 };
+
+    public static IReadOnlyList<Scenario> All { get; } =
+    [
+        new("an_answer_to_an_earlier_life_confirms_no_read", "a late answer confirmed the read of a later life", Three, LateAnswer,
+            new Breakage { ReadsCountFromOne = true }, "stale"),
+        new("a_lease_lives_its_time", "leases", Three, KeepLease, new Breakage { LeaseClockPercent = 50 }, "before its time"),
+        new("one_leader_a_term", "elections", Three with { PreVote = false }, ManyElections,
+            new Breakage { Takes = static m => m is VoteResponse v ? v with { Granted = true } : m }, "lead in term"),
+        new("a_watch_follows_a_store_that_is_replaced", "checkpoints", Three, WatchThroughCheckpoint,
+            new Breakage { Watch = static t => new Faults.DeafTarget(t) }, ""),
+    ];
+
+    private static void LateAnswer(Simulation sim)
+    {
+        KnownBugs.Puts(sim, 5);
+        int leader = sim.Leader!.Number;
+        int follower = KnownBugs.Follower(sim);
+        sim.Run(ticks: 5);
+        (sim.Network.DelayMicrosecondsMin, sim.Network.DelayMicrosecondsMax) = (300_000, 300_001);
+        sim.Run(ticks: 8);
+        sim.Clients.Get(follower, "k1");
+        sim.RunFor(milliseconds: 310);
+        Operation put = sim.Clients.Put(leader, "k1", "new");
+        sim.RunFor(milliseconds: 690);
+        sim.Restart(follower);
+        KnownBugs.Await(sim, put);
+        KnownBugs.Await(sim, sim.Clients.Get(follower, "k1"));
+        sim.Settle();
+    }
+
+    private static void KeepLease(Simulation sim)
+    {
+        KnownBugs.Await(sim, sim.Clients.Grant(sim.Leader!.Number, 7, ttlSeconds: 5));
+        KnownBugs.Await(sim, sim.Clients.PutWithLease(sim.Leader!.Number, "lease", "v", 7));
+        sim.Clients.KeepAlive(7);
+        sim.Run(ticks: 30);
+        sim.Clients.KeepAlive(7);
+        if (!sim.RunUntil(() => sim.Leader?.Store.Leases.Count == 0, ticks: 200))
+        {
+            throw sim.Fail("a lease outlives its time");
+        }
+
+        sim.Settle();
+    }
+
+    private static void ManyElections(Simulation sim)
+    {
+        for (int i = 0; i < 40; i++)
+        {
+            (sim.Network.DelayMicrosecondsMin, sim.Network.DelayMicrosecondsMax) = (50_000, 400_000);
+            sim.Isolate(sim.Leader?.Number ?? 1);
+            sim.Run(ticks: 15);
+            sim.Heal();
+            sim.Run(ticks: 10);
+        }
+
+        sim.Settle();
+    }
+
+    private static void WatchThroughCheckpoint(Simulation sim)
+    {
+        int behind = KnownBugs.Follower(sim);
+        SimWatch watch = KnownBugs.Watch(sim, from: 1, member: behind);
+        KnownBugs.Puts(sim, 5);
+        sim.Isolate(behind);
+        KnownBugs.Puts(sim, 30);
+        sim.Checkpoint(sim.Leader!.Number);
+        sim.Run(ticks: 5);
+        sim.Heal();
+        sim.Settle(also: () => watch.IsUpToDate);
+        KnownBugs.Puts(sim, 5);
+        sim.Settle(also: () => watch.IsUpToDate);
+    }
+}
