@@ -16,6 +16,7 @@ namespace Kapell.Cli.Up;
 internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWriter output) : IAsyncDisposable
 {
     private const long FreeBytesMin = 256L << 20;
+    private static readonly TimeSpan RestartPause = TimeSpan.FromSeconds(1);
     private readonly ClusterLayout _layout = new(options.DataDir);
     private readonly List<Component> _components = [];
     private readonly LogLevel _level = options.Verbosity >= 4 ? LogLevel.Debug : LogLevel.Information;
@@ -48,8 +49,8 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
         await StepAsync("store", () => UntilAsync("etcd", "etcd-ca", "apiserver-etcd-client", options.EtcdPort, "/health", stopping));
         Start("apiserver", Components.ApiServer, plan.ApiServer());
         await StepAsync("API server", () => UntilAsync("apiserver", "ca", "admin", options.SecurePort, "/readyz", stopping));
-        Start("controller-manager", Components.ControllerManager, plan.ControllerManager());
-        Start("scheduler", Components.Scheduler, plan.Scheduler());
+        Start("controller-manager", Components.ControllerManager, plan.ControllerManager(), startsAgain: true);
+        Start("scheduler", Components.Scheduler, plan.Scheduler(), startsAgain: true);
         await StepAsync("containerd and image registry", async () =>
         {
             await node;
@@ -65,17 +66,37 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
         await output.FlushAsync(stopping);
     }
 
-    /// <summary>Ends when asked to, or with the failure of the first component that ends by itself.</summary>
+    /// <summary>
+    /// Ends when asked to, or with the failure of a component that the rest cannot do without. Scheduler and controllers end by design when
+    /// they lose their lease (a machine that stood still for seconds is enough), so that no two of them act: they are started again, as
+    /// whoever runs upstream's does.
+    /// </summary>
     public async Task WaitAsync(CancellationToken stopping)
     {
         Task stop = Task.Delay(Timeout.InfiniteTimeSpan, time, stopping);
-        Task first = await Task.WhenAny([stop, .. _components.Select(c => (Task)c.Completion)]);
-        if (first == stop)
+        while (true)
         {
-            return;
-        }
+            Task first = await Task.WhenAny([stop, .. _components.Select(c => (Task)c.Completion)]);
+            if (first == stop)
+            {
+                return;
+            }
 
-        throw _components.First(c => c.Completion == first).Failure();
+            int at = _components.FindIndex(c => c.Completion == first);
+            Component ended = _components[at];
+            if (!ended.StartsAgain)
+            {
+                throw ended.Failure();
+            }
+
+            output.WriteLine($"{ended.Failure().Message}; it is started again");
+            await output.FlushAsync(CancellationToken.None);
+            await Task.WhenAny(stop, Task.Delay(RestartPause, time, CancellationToken.None));
+            await ended.StopAsync();
+            _components[at] = ended.Again();
+            _components[at].Start(NewSeed());
+            ended.Dispose();
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -188,12 +209,14 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
         }
     }
 
-    private void Start(string name, ComponentMain main, IReadOnlyList<string> args)
+    private void Start(string name, ComponentMain main, IReadOnlyList<string> args, bool startsAgain = false)
     {
-        Component component = new(name, main, args, _layout, _level, time);
+        Component component = new(name, main, args, _layout, _level, time, startsAgain);
         _components.Add(component);
-        component.Start(BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8)));
+        component.Start(NewSeed());
     }
+
+    private static ulong NewSeed() => BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
 
     private async Task StepAsync(string what, Func<Task<string>> work)
     {

@@ -8,7 +8,8 @@ internal delegate Task<int> ComponentMain(
     IReadOnlyList<string> args, TimeProvider time, ulong seed, ILoggerFactory logs, TextWriter output, CancellationToken stopping);
 
 /// <summary>One component running inside this process, with its own log file and its own stop.</summary>
-internal sealed class Component(string name, ComponentMain main, IReadOnlyList<string> args, ClusterLayout layout, LogLevel level, TimeProvider time) : IDisposable
+internal sealed class Component(
+    string name, ComponentMain main, IReadOnlyList<string> args, ClusterLayout layout, LogLevel level, TimeProvider time, bool startsAgain) : IDisposable
 {
     private readonly CancellationTokenSource _stopping = new();
     private readonly StringWriter _said = new(new StringBuilder());
@@ -16,6 +17,9 @@ internal sealed class Component(string name, ComponentMain main, IReadOnlyList<s
     private FileLogs? _logs;
 
     public string Name => name;
+
+    /// <summary>Its end is no end of the cluster: see <see cref="ClusterHost.WaitAsync"/>.</summary>
+    public bool StartsAgain => startsAgain;
 
     public string LogFile => Path.Combine(layout.Logs, name + ".log");
 
@@ -28,6 +32,9 @@ internal sealed class Component(string name, ComponentMain main, IReadOnlyList<s
         _running = Task.Run(() => main(args, time, seed, _logs, TextWriter.Synchronized(_said), _stopping.Token));
     }
 
+    /// <summary>The same component, not started.</summary>
+    public Component Again() => new(name, main, args, layout, level, time, startsAgain);
+
     public async Task StopAsync()
     {
         if (_running is null)
@@ -36,13 +43,10 @@ internal sealed class Component(string name, ComponentMain main, IReadOnlyList<s
         }
 
         await _stopping.CancelAsync();
-        try
+        await ((Task)_running).WaitAsync(TimeSpan.FromSeconds(20), time).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (!_running.IsCompleted)
         {
-            await _running.WaitAsync(TimeSpan.FromSeconds(20), time);
-        }
-        catch (Exception e) when (e is TimeoutException or OperationCanceledException)
-        {
-            _logs!.CreateLogger("up").LogError(e, "{Component} did not stop in 20 s", name);
+            _logs!.CreateLogger("up").LogError("{Component} did not stop in 20 s", name);
         }
 
         _logs!.Dispose();
