@@ -5,6 +5,7 @@ using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Rpc.Concurrency;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -47,6 +48,10 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton<ClusterService>();
         builder.Services.AddSingleton<MaintenanceService>();
         builder.Services.AddSingleton<AuthService>();
+        builder.Services.AddSingleton<WatchServiceBase>(static services => services.GetRequiredService<WatchService>());
+        builder.Services.AddSingleton<Candidacy>();
+        builder.Services.AddSingleton<LockService>();
+        builder.Services.AddSingleton<ElectionService>();
         builder.Services.AddRouting();
         TlsSettings? tls = TlsSettings.Load(options.Tls);
         builder.WebHost.UseKestrelCore();
@@ -97,6 +102,8 @@ internal sealed class EtcdServer : IAsyncDisposable
         Protocol.Cluster.BindService(binder, services.GetRequiredService<ClusterService>());
         Protocol.Maintenance.BindService(binder, services.GetRequiredService<MaintenanceService>());
         Protocol.Auth.BindService(binder, services.GetRequiredService<AuthService>());
+        Protocol.Locks.Lock.BindService(binder, services.GetRequiredService<LockService>());
+        Protocol.Elections.Election.BindService(binder, services.GetRequiredService<ElectionService>());
         return binder;
     }
 
