@@ -101,6 +101,7 @@ public static class EtcdCommand
         PeerContext context = new(loaded.Replica.ClusterId, loaded.Replica.Raft.Id.Value, options.InitialAdvertisePeerUrls, peers, host, time, logger);
         await using PeerTransport transport = new(context, disk, settings.CheckpointDirectory);
         host.Connect(transport);
+        loaded.Replica.Applier.Tokens.Lifetime = options.Auth.SimpleTokenLifetime;
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);

@@ -3,6 +3,7 @@ using Kapell.Base;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Rpc.Authentication;
 
 namespace Kapell.Etcd.Server;
 
@@ -51,6 +52,8 @@ internal sealed record EtcdOptions
     public long CompactionRevisions { get; init; }
 
     public required ServerTls Tls { get; init; }
+
+    public required AuthSettings Auth { get; init; }
 }
 
 /// <summary>Files of the server's certificate and of those it trusts to sign clients'.</summary>
@@ -97,6 +100,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<bool> _strictReconfig;
     private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
     private readonly FlagValue<bool> _version;
+    private readonly FlagValue<string> _authToken;
+    private readonly FlagValue<int> _authTokenTtl;
+    private readonly FlagValue<int> _bcryptCost;
 
     public EtcdFlags()
     {
@@ -133,6 +139,10 @@ internal sealed class EtcdFlags
         _peerKeyFile = _flags.String("peer-key-file", "", "Path to the peer server TLS key file.");
         _peerClientCertAuth = _flags.Bool("peer-client-cert-auth", false, "Enable peer client cert authentication.");
         _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
+        _flags.Group("Auth");
+        _authToken = _flags.String("auth-token", "simple", "Specify a v3 authentication token type and its options ('simple' or 'jwt').");
+        _bcryptCost = _flags.Int("bcrypt-cost", AuthSettings.BcryptCostDefault, "Specify the cost of the bcrypt algorithm for hashing auth passwords, between 4 and 31.");
+        _authTokenTtl = _flags.Int("auth-token-ttl", 300, "Time (in seconds) of the auth-token-ttl.");
         _flags.Group("Logging and profiling");
         _flags.String("logger", "zap", "Taken for compatibility.");
         _flags.String("log-level", "info", "Taken for compatibility: the level is that of the process.");
@@ -204,6 +214,7 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(_authTokenTtl.Value), _bcryptCost.Value, _clientCertAuth.Value),
             Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value),
             Limits = new EtcdLimits
             {

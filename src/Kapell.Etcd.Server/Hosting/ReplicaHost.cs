@@ -5,6 +5,7 @@ using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
+using Kapell.Mvcc.Auth;
 using Kapell.Raft;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
@@ -156,7 +157,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
     public void ExitReading() => _gate.ExitReadLock();
 
     /// <summary>Proposes and waits until it is applied here.</summary>
-    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation)
+    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation, Caller caller = default)
     {
         if (cancellation.IsCancellationRequested)
         {
@@ -164,7 +165,7 @@ public sealed class ReplicaHost : IReplicaWaiters, IPeerEvents, IAsyncDisposable
         }
 
         ulong id = Interlocked.Increment(ref _nextRequest);
-        Proposal proposal = new(id, new Command(id, kind, request).Encode());
+        Proposal proposal = new(id, new Command(id, kind, request) { Caller = caller }.Encode());
         if (Volatile.Read(ref _queued) > InboxMax)
         {
             return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));

@@ -5,6 +5,7 @@ using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Rpc.Concurrency;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
@@ -41,6 +42,8 @@ internal sealed class EtcdServer : IAsyncDisposable
         WatchCounts watches = new();
         builder.Services.AddSingleton(calls);
         builder.Services.AddSingleton(watches);
+        Authenticator authenticator = new(host, options.Auth);
+        builder.Services.AddSingleton(authenticator);
         builder.Services.AddSingleton<Proposer>();
         builder.Services.AddSingleton<KvService>();
         builder.Services.AddSingleton<WatchService>();

@@ -10,7 +10,9 @@ namespace Kapell.Etcd.Server.Rpc;
 /// One Watch call. One task takes requests, another sends: answers to requests first, so that "created" precedes the events, then what
 /// the watchers have. etcd: api/v3rpc/watch.go
 /// </summary>
-internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts) : IDisposable
+/// <param name="judge">Tells why a watch may not be, or null.</param>
+internal sealed class WatchStream(
+    ReplicaHost host, EtcdLimits limits, WatchCounts counts, Func<WatchCreateRequest, ValueTask<string?>> judge) : IDisposable
 {
     private const long NoWatch = -1; // etcd: clientv3.InvalidWatchID
     private const int AnswersMax = 4096;
@@ -82,14 +84,14 @@ internal sealed class WatchStream(ReplicaHost host, EtcdLimits limits, WatchCoun
 
     private async Task CreateAsync(WatchCreateRequest request, CancellationToken cancellation)
     {
-        string? refusal = null;
+        string? refusal = request.StartRevision < 0 ? EtcdError.Compacted.Text : await judge(request);
         Watcher? watcher = null;
         lock (_lock)
         {
             long id = request.WatchId;
-            if (request.StartRevision < 0)
+            if (refusal is not null)
             {
-                refusal = EtcdError.Compacted.Text;
+                // Refused before it is looked at.
             }
             else if (!request.RangeEnd.IsEmpty && !Mvcc.KeyRange.IsUnbounded(request.RangeEnd.Span)
                 && request.Key.Span.SequenceCompareTo(request.RangeEnd.Span) >= 0)
