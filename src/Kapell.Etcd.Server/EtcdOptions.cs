@@ -54,6 +54,15 @@ internal sealed record EtcdOptions
     public required ServerTls Tls { get; init; }
 
     public required AuthSettings Auth { get; init; }
+
+    /// <summary>JSON over HTTP under /v3.</summary>
+    public required bool EnableGateway { get; init; }
+
+    /// <summary>Origins of web pages that may ask; none or "*": all.</summary>
+    public required IReadOnlyList<string> Cors { get; init; }
+
+    /// <summary>Names of this host in requests without TLS; none or "*": all.</summary>
+    public required IReadOnlyList<string> HostWhitelist { get; init; }
 }
 
 /// <summary>Files of the server's certificate and of those it trusts to sign clients'.</summary>
@@ -100,6 +109,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<bool> _strictReconfig;
     private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
     private readonly FlagValue<bool> _version;
+    private readonly FlagValue<bool> _gateway;
+    private readonly FlagValue<IReadOnlyList<string>> _cors;
+    private readonly FlagValue<IReadOnlyList<string>> _hostWhitelist;
     private readonly FlagValue<string> _authToken;
     private readonly FlagValue<int> _authTokenTtl;
     private readonly FlagValue<int> _bcryptCost;
@@ -120,6 +132,7 @@ internal sealed class EtcdFlags
         _maxRequestBytes = _flags.Int("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
+        _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
         _flags.Group("Clustering");
         _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
         _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
@@ -139,6 +152,8 @@ internal sealed class EtcdFlags
         _peerKeyFile = _flags.String("peer-key-file", "", "Path to the peer server TLS key file.");
         _peerClientCertAuth = _flags.Bool("peer-client-cert-auth", false, "Enable peer client cert authentication.");
         _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
+        _cors = _flags.List("cors", ["*"], "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing, (empty or * means allow all).");
+        _hostWhitelist = _flags.List("host-whitelist", ["*"], "Acceptable hostnames from HTTP client requests, if server is not secure (empty or * means allow all).");
         _flags.Group("Auth");
         _authToken = _flags.String("auth-token", "simple", "Specify a v3 authentication token type and its options ('simple' or 'jwt').");
         _bcryptCost = _flags.Int("bcrypt-cost", AuthSettings.BcryptCostDefault, "Specify the cost of the bcrypt algorithm for hashing auth passwords, between 4 and 31.");
@@ -214,6 +229,9 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            EnableGateway = _gateway.Value,
+            Cors = _cors.Value,
+            HostWhitelist = _hostWhitelist.Value,
             Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(_authTokenTtl.Value), _bcryptCost.Value, _clientCertAuth.Value),
             Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value),
             Limits = new EtcdLimits

@@ -1,8 +1,11 @@
 using System.Net;
 using System.Net.Sockets;
+using Google.Protobuf.Reflection;
+using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -61,8 +64,19 @@ internal sealed class EtcdServer : IAsyncDisposable
         Http2Port http2 = new(host.Time);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
         WebApplication app = builder.Build();
+        AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);
+        app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
         new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
+        if (options.EnableGateway)
+        {
+            GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
+            BindApi(routes, app.Services);
+            Gateway.Gateway gateway = new(routes, options.Limits);
+            app.Map("/v3/{**path}", gateway.ServeAsync);
+            app.Map("/v3beta/{**path}", gateway.ServeAsync);
+        }
+
         app.UseEndpoints(static _ => { });
         http2.Server = new GrpcServer(
             Bind(app.Services, calls), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
@@ -99,6 +113,24 @@ internal sealed class EtcdServer : IAsyncDisposable
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)
     {
         GrpcBinder binder = new(calls);
+        BindApi(binder, services);
+        Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
+        GrpcReflectionService reflection = new([.. ApiFiles, Protocol.GrpcHealth.HealthReflection.Descriptor, Protocol.GrpcReflection.ReflectionReflection.Descriptor]);
+        Protocol.GrpcReflection.ServerReflection.BindService(binder, reflection);
+        GrpcReflectionService.BindAlpha(binder, reflection);
+        return binder;
+    }
+
+    /// <summary>The files of the API that both ways in, gRPC and JSON, offer.</summary>
+    private static FileDescriptor[] ApiFiles =>
+    [
+        Protocol.KvReflection.Descriptor, Protocol.WatchReflection.Descriptor, Protocol.LeaseReflection.Descriptor, Protocol.ClusterReflection.Descriptor,
+        Protocol.MaintenanceReflection.Descriptor, Protocol.AuthReflection.Descriptor, Protocol.Locks.V3LockReflection.Descriptor,
+        Protocol.Elections.V3ElectionReflection.Descriptor,
+    ];
+
+    private static void BindApi(ServiceBinderBase binder, IServiceProvider services)
+    {
         KvBinding.Bind(binder, services.GetRequiredService<KvService>());
         WatchBinding.Bind(binder, services.GetRequiredService<WatchService>());
         Protocol.Lease.BindService(binder, services.GetRequiredService<LeaseService>());
@@ -107,7 +139,6 @@ internal sealed class EtcdServer : IAsyncDisposable
         Protocol.Auth.BindService(binder, services.GetRequiredService<AuthService>());
         Protocol.Locks.Lock.BindService(binder, services.GetRequiredService<LockService>());
         Protocol.Elections.Election.BindService(binder, services.GetRequiredService<ElectionService>());
-        return binder;
     }
 
     private static void Configure(KestrelServerOptions kestrel, EtcdOptions options, Http2Port http2, TlsSettings? tls)

@@ -37,6 +37,9 @@ internal sealed class StoreClient : IDisposable
 
     public StoreProcess Process { get; }
 
+    /// <summary>For clients that only some tests need.</summary>
+    public GrpcChannel Channel => _channel;
+
     public KV.KVClient Kv { get; }
 
     public Watch.WatchClient Watch { get; }

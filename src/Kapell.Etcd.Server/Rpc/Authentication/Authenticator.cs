@@ -14,6 +14,7 @@ namespace Kapell.Etcd.Server.Rpc.Authentication;
 /// </summary>
 public sealed class Authenticator
 {
+    private const string CommonNameOid = "2.5.4.3";
     private readonly ReplicaHost _host;
 
     internal Authenticator(ReplicaHost host, AuthSettings settings) => (_host, Settings) = (host, settings);
@@ -67,12 +68,14 @@ public sealed class Authenticator
         // Behind the gateway the certificate would be the gateway's.
         bool gateway = context.RequestHeaders.Get("grpcgateway-accept") is not null;
         return Settings.UsesCertificates && !gateway && (context as ICallerCertificate)?.ClientCertificate is { } certificate
-            ? new Caller(certificate.GetNameInfo(X509NameType.SimpleName, forIssuer: false) is var name && HasCommonName(certificate) ? name : "", _host.Replica.Applier.Auth.Revision)
+            ? new Caller(CommonName(certificate), _host.Replica.Applier.Auth.Revision)
             : default;
     }
 
-    private static bool HasCommonName(X509Certificate2 certificate) =>
-        certificate.SubjectName.EnumerateRelativeDistinguishedNames().Any(static n => !n.HasMultipleElements && n.GetSingleElementType().Value == "2.5.4.3");
+    internal static bool HasCommonName(X509Certificate2 certificate) => CommonName(certificate).Length > 0;
+
+    private static string CommonName(X509Certificate2 certificate) => certificate.SubjectName.EnumerateRelativeDistinguishedNames()
+        .LastOrDefault(static n => !n.HasMultipleElements && n.GetSingleElementType().Value == CommonNameOid)?.GetSingleElementValue() ?? "";
 
     /// <summary>The token ends in the index of the entry that made it: this member may not have applied that yet.</summary>
     private async Task<Caller?> FindSimpleAsync(string token, CancellationToken cancellation)
