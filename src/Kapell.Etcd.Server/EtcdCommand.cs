@@ -83,6 +83,7 @@ public static class EtcdCommand
         ReplicaSettings settings = new()
         {
             DataDirectory = options.DataDirectory,
+            DedicatedWalDirectory = options.WalDirectory,
             PreVote = options.PreVote,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,

@@ -61,7 +61,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddRouting();
         TlsSettings? tls = TlsSettings.Load(options.Tls);
         builder.WebHost.UseKestrelCore();
-        Http2Port http2 = new(host.Time);
+        Http2Port http2 = new(host.Time, options.ConcurrentStreamsMax);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
         WebApplication app = builder.Build();
         AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);

@@ -26,8 +26,18 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
         while (true)
         {
             ReadResult read = await _body.ReadAsync(cancellation);
-            bool found = TryTake(read, out string? json, out SequencePosition consumed);
-            _body.AdvanceTo(consumed, found ? consumed : read.Buffer.End);
+            bool found = false;
+            string? json = null;
+            SequencePosition consumed = read.Buffer.End; // Of what cannot be read nothing is kept.
+            try
+            {
+                found = TryTake(read, out json, out consumed);
+            }
+            finally
+            {
+                _body.AdvanceTo(consumed, found ? consumed : read.Buffer.End);
+            }
+
             if (found)
             {
                 return json is null ? null : GatewayJson.Read(json, method.InputType);
@@ -115,6 +125,7 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
         }
         catch (JsonException e)
         {
+            consumed = read.Buffer.End;
             throw new RpcException(new Status(StatusCode.InvalidArgument, e.Message));
         }
     }
