@@ -80,6 +80,7 @@ public static class EtcdCommand
         FileDisk disk = new();
         disk.CreateDirectory(options.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
+        options = WithOwnCertificates(options, time);
         ReplicaSettings settings = new()
         {
             DataDirectory = options.DataDirectory,
@@ -129,6 +130,19 @@ public static class EtcdCommand
         Log.Failed(logger, cause);
         await output.WriteLineAsync($"etcd: {cause.Message}");
         return Failed;
+    }
+
+    // etcd: embed/config.go ClientSelfCert, PeerSelfCert
+    private static EtcdOptions WithOwnCertificates(EtcdOptions options, TimeProvider time)
+    {
+        string fixtures = Path.Combine(options.DataDirectory, "fixtures");
+        ServerTls Own(string name, IEnumerable<string> urls, ServerTls rules) =>
+            SelfSigned.Ensure(Path.Combine(fixtures, name), urls, options.SelfSignedYears, rules, time.GetUtcNow());
+        return options with
+        {
+            Tls = options.AutoTls ? Own("client", options.ListenClientUrls.Concat(options.AdvertiseClientUrls), options.Tls) : options.Tls,
+            PeerTls = options.PeerAutoTls ? Own("peer", options.ListenPeerUrls.Concat(options.InitialAdvertisePeerUrls), options.PeerTls) : options.PeerTls,
+        };
     }
 
     private static async Task<Founding> FoundAsync(EtcdOptions options, HttpClient peers, CancellationToken stopping)

@@ -56,6 +56,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
     private readonly FlagValue<bool> _version;
     private readonly FlagValue<string> _configFile;
+    private readonly FlagValue<bool> _autoTls;
+    private readonly FlagValue<bool> _peerAutoTls;
+    private readonly FlagValue<int> _selfSignedYears;
     private readonly FlagValue<long> _streams;
     private readonly FlagValue<string> _clientCrl;
     private readonly FlagValue<string> _peerCrl;
@@ -115,6 +118,9 @@ internal sealed class EtcdFlags
         _peerKeyFile = _flags.String("peer-key-file", "", "Path to the peer server TLS key file.");
         _peerClientCertAuth = _flags.Bool("peer-client-cert-auth", false, "Enable peer client cert authentication.");
         _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
+        _autoTls = _flags.Bool("auto-tls", false, "Client TLS using generated certificates.");
+        _peerAutoTls = _flags.Bool("peer-auto-tls", false, "Peer TLS using self-generated certificates if --peer-key-file and --peer-cert-file are not provided.");
+        _selfSignedYears = _flags.Int("self-signed-cert-validity", 1, "The validity period in years of certificates that are generated.");
         _clientCrl = _flags.String("client-crl-file", "", "Path to the client certificate revocation list file.");
         _peerCrl = _flags.String("peer-crl-file", "", "Path to the peer certificate revocation list file.");
         _ciphers = _flags.List("cipher-suites", [], "Comma-separated list of supported TLS cipher suites between client/server and peers.");
@@ -224,6 +230,9 @@ internal sealed class EtcdFlags
             HostWhitelist = _hostWhitelist.Value,
             Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(_authTokenTtl.Value), _bcryptCost.Value, _clientCertAuth.Value),
             Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value) { CrlFile = _clientCrl.Value, Rules = rules },
+            AutoTls = _autoTls.Value && _certFile.Value.Length == 0,
+            PeerAutoTls = _peerAutoTls.Value && _peerCertFile.Value.Length == 0,
+            SelfSignedYears = _selfSignedYears.Value,
             WalDirectory = _walDir.Value.Length > 0 ? _walDir.Value : null,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
             Limits = new EtcdLimits
@@ -264,7 +273,7 @@ internal sealed class EtcdFlags
             {
                 CheckUrl(name, url);
                 ListenAddress? address = listens ? ListenAddress.Parse(url) : null;
-                if (address is { IsTls: true } && name == "listen-client-urls" && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
+                if (address is { IsTls: true } && name == "listen-client-urls" && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
                 {
                     throw new FlagException($"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme");
                 }

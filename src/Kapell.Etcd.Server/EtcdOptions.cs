@@ -40,6 +40,13 @@ internal sealed record EtcdOptions
 
     public required EtcdLimits Limits { get; init; }
 
+    /// <summary>Certificates made by the member itself, where none are named.</summary>
+    public bool AutoTls { get; init; }
+
+    public bool PeerAutoTls { get; init; }
+
+    public int SelfSignedYears { get; init; } = 1;
+
     /// <summary>Null: in the data directory.</summary>
     public string? WalDirectory { get; init; }
 
@@ -76,6 +83,9 @@ internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCer
 {
     /// <summary>Certificates that are not to be believed any more; empty for none.</summary>
     public string CrlFile { get; init; } = "";
+
+    /// <summary>Nobody vouches for it: who calls with it or is called does not check.</summary>
+    public bool IsSelfSigned { get; init; }
 
     public TlsRules Rules { get; init; } = TlsRules.Usual;
 }

@@ -67,10 +67,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     public void Security()
     {
-        const string noAuto = "certificates are not made by the store: name yours, or let `kapell up` make them";
-        Refused("auto-tls", false, noAuto);
-        Refused("peer-auto-tls", false, noAuto);
-        Unused("self-signed-cert-validity", 1, noAuto);
         const string oneCertificate = "a member shows its own certificate to its peers";
         foreach (string name in new[] { "client-cert-file", "client-key-file", "peer-client-cert-file", "peer-client-key-file" })
         {

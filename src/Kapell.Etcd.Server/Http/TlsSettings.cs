@@ -16,13 +16,15 @@ internal sealed class TlsSettings
     private readonly X509Certificate2Collection _authorities = [];
     private readonly bool _demandsClient;
     private readonly TlsRules _rules;
+    private readonly bool _isSelfSigned;
     private CertificateRevocationListBuilder? _revoked;
 
-    private TlsSettings(X509Certificate2 certificate, bool demandsClient, TlsRules rules)
+    private TlsSettings(X509Certificate2 certificate, bool demandsClient, ServerTls files)
     {
+        _isSelfSigned = files.IsSelfSigned;
         _certificate = certificate;
         _demandsClient = demandsClient;
-        _rules = rules;
+        _rules = files.Rules;
     }
 
     /// <summary>Null when no certificate was named.</summary>
@@ -47,7 +49,7 @@ internal sealed class TlsSettings
         string reading = files.CertFile;
         try
         {
-            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth || files.TrustedCaFile.Length > 0, files.Rules);
+            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth || files.TrustedCaFile.Length > 0, files);
             if (files.TrustedCaFile.Length > 0)
             {
                 reading = files.TrustedCaFile;
@@ -87,6 +89,11 @@ internal sealed class TlsSettings
     /// <summary>For the other direction: the certificate of a member we call. Without an authority of our own the machine's decide.</summary>
     public bool IsTrustedServer(X509Certificate2 certificate, SslPolicyErrors errors)
     {
+        if (_isSelfSigned)
+        {
+            return true; // Nobody's certificate says more than that there is one.
+        }
+
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) || _authorities.Count == 0)
         {
             return errors == SslPolicyErrors.None;
