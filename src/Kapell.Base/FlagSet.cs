@@ -62,6 +62,19 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     /// <summary>All declared names, for environment and config files.</summary>
     public IEnumerable<string> Names => _byName.Keys;
 
+    /// <summary>Whether a declared flag takes a length of time.</summary>
+    public bool IsDuration(string name) => _byName[name].Kind == "duration";
+
+    /// <summary>Every flag has its default again.</summary>
+    public void Reset()
+    {
+        foreach (Flag flag in _flags)
+        {
+            flag.Set = false;
+            flag.PutBack();
+        }
+    }
+
     /// <summary>Sets a flag from another source (environment, config file).</summary>
     public void SetFromText(string name, string text) => Apply(_byName[name], name, text);
 
@@ -176,13 +189,14 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
             IFormattable f => f.ToString(null, CultureInfo.InvariantCulture),
             _ => value.ToString() ?? "",
         };
-        Flag flag = new(name, _group, help, kind, shown, typeof(T) == typeof(bool), text => holder.Value = parse(text));
+        Flag flag = new(
+            name, _group, help, kind, shown, typeof(T) == typeof(bool), text => holder.Value = parse(text), () => holder.Value = value);
         _flags.Add(flag);
         _byName.Add(name, flag);
         return holder;
     }
 
-    private sealed record Flag(string Name, string Group, string Help, string Kind, string DefaultText, bool IsBool, Action<string> Assign)
+    private sealed record Flag(string Name, string Group, string Help, string Kind, string DefaultText, bool IsBool, Action<string> Assign, Action PutBack)
     {
         public bool Set { get; set; }
     }

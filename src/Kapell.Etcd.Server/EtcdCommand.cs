@@ -80,9 +80,11 @@ public static class EtcdCommand
         FileDisk disk = new();
         disk.CreateDirectory(options.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
+        options = WithOwnCertificates(options, time);
         ReplicaSettings settings = new()
         {
             DataDirectory = options.DataDirectory,
+            DedicatedWalDirectory = options.WalDirectory,
             PreVote = options.PreVote,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
@@ -101,6 +103,7 @@ public static class EtcdCommand
         PeerContext context = new(loaded.Replica.ClusterId, loaded.Replica.Raft.Id.Value, options.InitialAdvertisePeerUrls, peers, host, time, logger);
         await using PeerTransport transport = new(context, disk, settings.CheckpointDirectory);
         host.Connect(transport);
+        loaded.Replica.Applier.Tokens.Lifetime = options.Auth.SimpleTokenLifetime;
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
@@ -127,6 +130,19 @@ public static class EtcdCommand
         Log.Failed(logger, cause);
         await output.WriteLineAsync($"etcd: {cause.Message}");
         return Failed;
+    }
+
+    // etcd: embed/config.go ClientSelfCert, PeerSelfCert
+    private static EtcdOptions WithOwnCertificates(EtcdOptions options, TimeProvider time)
+    {
+        string fixtures = Path.Combine(options.DataDirectory, "fixtures");
+        ServerTls Own(string name, IEnumerable<string> urls, ServerTls rules) =>
+            SelfSigned.Ensure(Path.Combine(fixtures, name), urls, options.SelfSignedYears, rules, time.GetUtcNow());
+        return options with
+        {
+            Tls = options.AutoTls ? Own("client", options.ListenClientUrls.Concat(options.AdvertiseClientUrls), options.Tls) : options.Tls,
+            PeerTls = options.PeerAutoTls ? Own("peer", options.ListenPeerUrls.Concat(options.InitialAdvertisePeerUrls), options.PeerTls) : options.PeerTls,
+        };
     }
 
     private static async Task<Founding> FoundAsync(EtcdOptions options, HttpClient peers, CancellationToken stopping)

@@ -3,6 +3,7 @@ using Kapell.Base;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Rpc.Authentication;
 
 namespace Kapell.Etcd.Server;
 
@@ -39,6 +40,19 @@ internal sealed record EtcdOptions
 
     public required EtcdLimits Limits { get; init; }
 
+    /// <summary>Certificates made by the member itself, where none are named.</summary>
+    public bool AutoTls { get; init; }
+
+    public bool PeerAutoTls { get; init; }
+
+    public int SelfSignedYears { get; init; } = 1;
+
+    /// <summary>Null: in the data directory.</summary>
+    public string? WalDirectory { get; init; }
+
+    /// <summary>Of one HTTP/2 connection.</summary>
+    public int ConcurrentStreamsMax { get; init; } = int.MaxValue;
+
     public required ulong SnapshotCount { get; init; }
 
     public required int HeartbeatMilliseconds { get; init; }
@@ -51,298 +65,27 @@ internal sealed record EtcdOptions
     public long CompactionRevisions { get; init; }
 
     public required ServerTls Tls { get; init; }
+
+    public required AuthSettings Auth { get; init; }
+
+    /// <summary>JSON over HTTP under /v3.</summary>
+    public required bool EnableGateway { get; init; }
+
+    /// <summary>Origins of web pages that may ask; none or "*": all.</summary>
+    public required IReadOnlyList<string> Cors { get; init; }
+
+    /// <summary>Names of this host in requests without TLS; none or "*": all.</summary>
+    public required IReadOnlyList<string> HostWhitelist { get; init; }
 }
 
 /// <summary>Files of the server's certificate and of those it trusts to sign clients'.</summary>
-internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCertAuth, string TrustedCaFile);
-
-/// <summary>Reads the flags; what upstream knows and we do not is refused by name.</summary>
-internal sealed class EtcdFlags
+internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCertAuth, string TrustedCaFile)
 {
-    private const int HeartbeatDefault = 100;
-    private const int ElectionDefault = 1000;
-    private const int ElectionMax = 50_000;
-    private static readonly string[] DefaultClient = ["http://localhost:2379"];
-    private static readonly string[] DefaultPeer = ["http://localhost:2380"];
+    /// <summary>Certificates that are not to be believed any more; empty for none.</summary>
+    public string CrlFile { get; init; } = "";
 
-    private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.", FlagWords.Go);
-    private readonly FlagValue<string> _name;
-    private readonly FlagValue<string> _dataDir;
-    private readonly FlagValue<string> _walDir;
-    private readonly FlagValue<long> _snapshotCount;
-    private readonly FlagValue<int> _heartbeat;
-    private readonly FlagValue<int> _election;
-    private readonly FlagValue<IReadOnlyList<string>> _listenPeer;
-    private readonly FlagValue<IReadOnlyList<string>> _listenClient;
-    private readonly FlagValue<long> _quota;
-    private readonly FlagValue<int> _maxTxnOps;
-    private readonly FlagValue<int> _maxRequestBytes;
-    private readonly FlagValue<TimeSpan> _watchProgress;
-    private readonly FlagValue<IReadOnlyList<string>> _advertisePeer;
-    private readonly FlagValue<string> _initialCluster;
-    private readonly FlagValue<string> _clusterState;
-    private readonly FlagValue<string> _token;
-    private readonly FlagValue<IReadOnlyList<string>> _advertiseClient;
-    private readonly FlagValue<string> _compactionMode;
-    private readonly FlagValue<string> _compactionRetention;
-    private readonly FlagValue<string> _certFile;
-    private readonly FlagValue<string> _keyFile;
-    private readonly FlagValue<bool> _clientCertAuth;
-    private readonly FlagValue<string> _trustedCa;
-    private readonly FlagValue<string> _peerCertFile;
-    private readonly FlagValue<string> _peerKeyFile;
-    private readonly FlagValue<bool> _peerClientCertAuth;
-    private readonly FlagValue<string> _peerTrustedCa;
-    private readonly FlagValue<bool> _preVote;
-    private readonly FlagValue<bool> _strictReconfig;
-    private readonly FlagValue<IReadOnlyList<string>> _listenMetrics;
-    private readonly FlagValue<bool> _version;
+    /// <summary>Nobody vouches for it: who calls with it or is called does not check.</summary>
+    public bool IsSelfSigned { get; init; }
 
-    public EtcdFlags()
-    {
-        _flags.Group("Member");
-        _name = _flags.String("name", "default", "Human-readable name for this member.");
-        _dataDir = _flags.String("data-dir", "", "Path to the data directory (default ${name}.etcd).");
-        _walDir = _flags.String("wal-dir", "", "Path to the dedicated wal directory. Not supported: the log lies in the data directory.");
-        _snapshotCount = _flags.Long("snapshot-count", 10000, "Number of committed transactions to trigger a checkpoint to disk.");
-        _heartbeat = _flags.Int("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
-        _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
-        _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
-        _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.");
-        _quota = _flags.Long("quota-backend-bytes", 0, "Raise alarms when the content exceeds the given quota. 0 means 2 GiB, less than 0 none.");
-        _maxTxnOps = _flags.Int("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
-        _maxRequestBytes = _flags.Int("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
-        _watchProgress = _flags.Duration(
-            "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
-        _flags.Group("Clustering");
-        _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
-        _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
-        _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
-        _token = _flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during bootstrap.");
-        _preVote = _flags.Bool("pre-vote", true, "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins the cluster.");
-        _strictReconfig = _flags.Bool("strict-reconfig-check", true, "Reject reconfiguration requests that would cause quorum loss.");
-        _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
-        _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
-        _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
-        _flags.Group("Security");
-        _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
-        _keyFile = _flags.String("key-file", "", "Path to the client server TLS key file.");
-        _clientCertAuth = _flags.Bool("client-cert-auth", false, "Enable client cert authentication.");
-        _trustedCa = _flags.String("trusted-ca-file", "", "Path to the client server TLS trusted CA cert file.");
-        _peerCertFile = _flags.String("peer-cert-file", "", "Path to the peer server TLS cert file.");
-        _peerKeyFile = _flags.String("peer-key-file", "", "Path to the peer server TLS key file.");
-        _peerClientCertAuth = _flags.Bool("peer-client-cert-auth", false, "Enable peer client cert authentication.");
-        _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
-        _flags.Group("Logging and profiling");
-        _flags.String("logger", "zap", "Taken for compatibility.");
-        _flags.String("log-level", "info", "Taken for compatibility: the level is that of the process.");
-        _flags.List("log-outputs", ["default"], "Taken for compatibility: the log goes where the process's goes.");
-        _flags.String("log-format", "json", "Taken for compatibility.");
-        _flags.String("metrics", "basic", "Taken for compatibility: all metrics are always shown.");
-        _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
-        _version = _flags.Bool("version", false, "Print the version and exit.");
-        _flags.Examples.Add("etcd --data-dir /var/lib/etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379");
-    }
-
-    public bool HelpWanted => _flags.HelpWanted;
-
-    public bool VersionWanted => _version.Value;
-
-    public string Help() => _flags.Help();
-
-    /// <exception cref="FlagException">A flag is wrong or not supported; the message says which and why.</exception>
-    public void Parse(IReadOnlyList<string> args, Func<string, string?> environment)
-    {
-        foreach (string name in _flags.Names)
-        {
-            // etcd: pkg/flags SetFlagsFromEnv: flags win over variables.
-            string? text = environment("ETCD_" + name.ToUpperInvariant().Replace('-', '_'));
-            if (!string.IsNullOrEmpty(text))
-            {
-                _flags.SetFromText(name, text);
-            }
-        }
-
-        _flags.Parse(args);
-        if (_flags.Arguments.Count > 0)
-        {
-            throw new FlagException($"'{_flags.Arguments[0]}' is not a valid flag");
-        }
-    }
-
-    public EtcdOptions ToOptions()
-    {
-        RefuseWhatIsNotThere();
-        CheckTimes();
-        CheckUrls();
-        if (_flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
-            && Environment.GetEnvironmentVariable("ETCD_ADVERTISE_CLIENT_URLS") is null)
-        {
-            throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
-        }
-
-        IReadOnlyList<InitialMember> initial = Initial();
-        const long quotaDefault = 2L << 30;
-        (TimeSpan period, long revisions) = Compaction();
-        return new EtcdOptions
-        {
-            Name = _name.Value,
-            DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
-            ListenClientUrls = _listenClient.Value,
-            AdvertiseClientUrls = _advertiseClient.Value,
-            InitialAdvertisePeerUrls = _advertisePeer.Value,
-            ListenMetricsUrls = _listenMetrics.Value,
-            ClusterToken = _token.Value,
-            ListenPeerUrls = _listenPeer.Value,
-            InitialCluster = initial,
-            JoinsExisting = _clusterState.Value == "existing",
-            PreVote = _preVote.Value,
-            StrictReconfigCheck = _strictReconfig.Value,
-            PeerTls = new ServerTls(_peerCertFile.Value, _peerKeyFile.Value, _peerClientCertAuth.Value, _peerTrustedCa.Value),
-            SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
-            HeartbeatMilliseconds = _heartbeat.Value,
-            ElectionMilliseconds = _election.Value,
-            CompactionPeriod = period,
-            CompactionRevisions = revisions,
-            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value),
-            Limits = new EtcdLimits
-            {
-                RequestBytesMax = _maxRequestBytes.Value,
-                TxnOperationsMax = _maxTxnOps.Value,
-                QuotaBytes = _quota.Value == 0 ? quotaDefault : Math.Max(0, _quota.Value),
-                WatchProgressInterval = _watchProgress.Value,
-            },
-        };
-    }
-
-    // etcd: embed/config.go Validate
-    private void CheckTimes()
-    {
-        string? wrong = _heartbeat.Value <= 0 ? $"--heartbeat-interval must be >0 (set to {_heartbeat.Value}ms)"
-            : _election.Value <= 0 ? $"--election-timeout must be >0 (set to {_election.Value}ms)"
-            : _election.Value < 5L * _heartbeat.Value
-                ? $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]"
-            : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
-            : null;
-        if (wrong is not null)
-        {
-            throw new FlagException(wrong);
-        }
-    }
-
-    private void CheckUrls()
-    {
-        (string Name, FlagValue<IReadOnlyList<string>> Urls, bool Listens)[] all =
-        [
-            ("listen-client-urls", _listenClient, true), ("listen-peer-urls", _listenPeer, true), ("listen-metrics-urls", _listenMetrics, true),
-            ("advertise-client-urls", _advertiseClient, false), ("initial-advertise-peer-urls", _advertisePeer, false),
-        ];
-        foreach ((string name, FlagValue<IReadOnlyList<string>> urls, bool listens) in all)
-        {
-            foreach (string url in urls.Value)
-            {
-                CheckUrl(name, url);
-                ListenAddress? address = listens ? ListenAddress.Parse(url) : null;
-                if (address is { IsTls: true } && name == "listen-client-urls" && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
-                {
-                    throw new FlagException($"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme");
-                }
-            }
-        }
-    }
-
-    // etcd: client/pkg/types/urls.go NewURLs
-    private static void CheckUrl(string name, string url)
-    {
-        bool parsed = Uri.TryCreate(url, UriKind.Absolute, out Uri? uri);
-        string? wrong = !parsed || uri!.Scheme is not ("http" or "https") ? $"URL scheme must be http or https: {url}"
-            : !url.AsSpan(url.IndexOf("://", StringComparison.Ordinal) + 3).Contains(':') ? $"URL address does not have the form \"host:port\": {url}"
-            : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
-            : null;
-        if (wrong is not null)
-        {
-            throw new FlagException($"invalid value \"{url}\" for flag -{name}: {wrong}");
-        }
-    }
-
-    private void RefuseWhatIsNotThere()
-    {
-        if (_walDir.Value.Length > 0)
-        {
-            throw new FlagException("--wal-dir is not supported: the log lies in --data-dir; mount the fast disk there");
-        }
-
-        if (_clusterState.Value is not ("new" or "existing"))
-        {
-            throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
-        }
-
-    }
-
-    // etcd: embed/config.go: without --initial-cluster a member is alone, under its advertised peer addresses.
-    private IReadOnlyList<InitialMember> Initial()
-    {
-        if (_initialCluster.Value.Length == 0)
-        {
-            return [.. _advertisePeer.Value.Select(url => new InitialMember(_name.Value, url))];
-        }
-
-        List<InitialMember> members = [];
-        foreach (string part in _initialCluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
-        {
-            string[] pair = part.Split('=', 2);
-            if (pair.Length != 2 || !Uri.TryCreate(pair[1], UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https"))
-            {
-                throw new FlagException($"--initial-cluster: \"{part}\" is not name=peer-url");
-            }
-
-            members.Add(new InitialMember(pair[0], pair[1]));
-        }
-
-        HashSet<string> own = [.. members.Where(m => m.Name == _name.Value).Select(static m => m.Url)];
-        if (own.Count == 0)
-        {
-            throw new FlagException($"couldn't find local name \"{_name.Value}\" in the initial cluster configuration");
-        }
-
-        if (members.GroupBy(static m => m.Url).FirstOrDefault(static g => g.Select(static m => m.Name).Distinct().Count() > 1) is { } shared)
-        {
-            throw new FlagException($"--initial-cluster: members {string.Join(" and ", shared.Select(static m => m.Name))} share the peer address {shared.Key}");
-        }
-
-        // etcd: config.go advertiseMatchesCluster
-        return own.SetEquals(_advertisePeer.Value)
-            ? members
-            : throw new FlagException(
-                $"--initial-cluster has {string.Join(',', own.Order().Select(u => _name.Value + "=" + u))} but missing from "
-                + $"--initial-advertise-peer-urls={string.Join(',', _advertisePeer.Value)}");
-    }
-
-    private (TimeSpan Period, long Revisions) Compaction()
-    {
-        string retention = _compactionRetention.Value;
-        bool isNumber = long.TryParse(retention, NumberStyles.None, CultureInfo.InvariantCulture, out long number);
-        switch (_compactionMode.Value)
-        {
-            case "revision":
-                return isNumber ? (default, number) : throw new FlagException($"invalid --auto-compaction-retention \"{retention}\"");
-            case "periodic":
-                // etcd: embed/config.go: a bare number is hours.
-                return isNumber ? (TimeSpan.FromHours(number), 0) : (ParseDuration(retention), 0);
-            default:
-                throw new FlagException($"unknown auto-compaction-mode \"{_compactionMode.Value}\"");
-        }
-    }
-
-    private static TimeSpan ParseDuration(string text)
-    {
-        try
-        {
-            return GoDuration.Parse(text);
-        }
-        catch (FormatException e)
-        {
-            throw new FlagException($"error parsing CompactionRetention: {e.Message}");
-        }
-    }
+    public TlsRules Rules { get; init; } = TlsRules.Usual;
 }

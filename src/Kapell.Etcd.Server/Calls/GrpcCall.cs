@@ -12,7 +12,7 @@ using Microsoft.Extensions.Logging;
 namespace Kapell.Etcd.Server.Calls;
 
 /// <summary>One call: puts its messages together from the body's pieces, and is the context that its handler sees.</summary>
-internal abstract class GrpcCall : ServerCallContext, IHttp2Request
+internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCertificate
 {
     private static readonly byte[] ResponseHeaders = GrpcHeaders.Response();
     private static readonly byte[] OkTrailers = GrpcHeaders.Trailers(Status.DefaultSuccess, null);
@@ -39,7 +39,6 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request
 
     public IHttp2Responder Responder { get; }
 
-    /// <summary>The client's certificate, verified by the port; null without TLS or without one.</summary>
     public X509Certificate2? ClientCertificate => Responder.Connection.Features.Get<ITlsConnectionFeature>()?.ClientCertificate;
 
     private TimeSpan? Timeout { get; }

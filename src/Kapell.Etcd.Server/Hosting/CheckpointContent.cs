@@ -23,6 +23,7 @@ internal static class CheckpointContent
             Index = replica.AppliedPosition.Index.Value,
             Term = replica.AppliedPosition.Term.Value,
             AutoLeave = conf.AutoLeave,
+            Auth = AuthRecordsCodec.Save(replica.Applier.Auth),
         };
         head.Voters.AddRange(conf.Voters.Select(static m => m.Value));
         head.VotersOutgoing.AddRange(conf.VotersOutgoing.Select(static m => m.Value));

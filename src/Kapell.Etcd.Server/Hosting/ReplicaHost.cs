@@ -5,6 +5,7 @@ using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
+using Kapell.Mvcc.Auth;
 using Kapell.Raft;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
@@ -145,7 +146,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     public void ExitReading() => _gate.ExitReadLock();
 
     /// <summary>Proposes and waits until it is applied here.</summary>
-    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation)
+    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation, Caller caller = default)
     {
         if (cancellation.IsCancellationRequested)
         {
@@ -154,7 +155,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
         ulong id = Interlocked.Increment(ref _nextRequest);
         TaskOutcome<ApplyOutcome> outcome = new();
-        Proposal proposal = new(id, new Command(id, kind, request).Encode(), outcome);
+        Proposal proposal = new(id, new Command(id, kind, request) { Caller = caller }.Encode(), outcome);
         if (Volatile.Read(ref _queued) > InboxMax)
         {
             return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));

@@ -32,7 +32,10 @@ public sealed record ReplicaSettings
 
     public long EntryBytesMax { get; init; } = 64 << 20;
 
-    public string WalDirectory => Path.Combine(DataDirectory, "member", "wal");
+    /// <summary>Null: in the data directory.</summary>
+    public string? DedicatedWalDirectory { get; init; }
+
+    public string WalDirectory => DedicatedWalDirectory ?? Path.Combine(DataDirectory, "member", "wal");
 
     public string CheckpointDirectory => Path.Combine(DataDirectory, "member", "snap");
 

@@ -1,10 +1,15 @@
 using System.Net;
 using System.Net.Sockets;
+using Google.Protobuf.Reflection;
+using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Rpc.Authentication;
+using Kapell.Etcd.Server.Rpc.Concurrency;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -40,6 +45,8 @@ internal sealed class EtcdServer : IAsyncDisposable
         WatchCounts watches = new();
         builder.Services.AddSingleton(calls);
         builder.Services.AddSingleton(watches);
+        Authenticator authenticator = new(host, options.Auth);
+        builder.Services.AddSingleton(authenticator);
         builder.Services.AddSingleton<Proposer>();
         builder.Services.AddSingleton<KvService>();
         builder.Services.AddSingleton<WatchService>();
@@ -47,14 +54,29 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton<ClusterService>();
         builder.Services.AddSingleton<MaintenanceService>();
         builder.Services.AddSingleton<AuthService>();
+        builder.Services.AddSingleton<WatchServiceBase>(static services => services.GetRequiredService<WatchService>());
+        builder.Services.AddSingleton<Candidacy>();
+        builder.Services.AddSingleton<LockService>();
+        builder.Services.AddSingleton<ElectionService>();
         builder.Services.AddRouting();
         TlsSettings? tls = TlsSettings.Load(options.Tls);
         builder.WebHost.UseKestrelCore();
-        Http2Port http2 = new(host.Time);
+        Http2Port http2 = new(host.Time, options.ConcurrentStreamsMax);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
         WebApplication app = builder.Build();
+        AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);
+        app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
         new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
+        if (options.EnableGateway)
+        {
+            GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
+            BindApi(routes, app.Services);
+            Gateway.Gateway gateway = new(routes, options.Limits);
+            app.Map("/v3/{**path}", gateway.ServeAsync);
+            app.Map("/v3beta/{**path}", gateway.ServeAsync);
+        }
+
         app.UseEndpoints(static _ => { });
         http2.Server = new GrpcServer(
             Bind(app.Services, calls), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
@@ -91,13 +113,32 @@ internal sealed class EtcdServer : IAsyncDisposable
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)
     {
         GrpcBinder binder = new(calls);
+        BindApi(binder, services);
+        Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
+        GrpcReflectionService reflection = new([.. ApiFiles, Protocol.GrpcHealth.HealthReflection.Descriptor, Protocol.GrpcReflection.ReflectionReflection.Descriptor]);
+        Protocol.GrpcReflection.ServerReflection.BindService(binder, reflection);
+        GrpcReflectionService.BindAlpha(binder, reflection);
+        return binder;
+    }
+
+    /// <summary>The files of the API that both ways in, gRPC and JSON, offer.</summary>
+    private static FileDescriptor[] ApiFiles =>
+    [
+        Protocol.KvReflection.Descriptor, Protocol.WatchReflection.Descriptor, Protocol.LeaseReflection.Descriptor, Protocol.ClusterReflection.Descriptor,
+        Protocol.MaintenanceReflection.Descriptor, Protocol.AuthReflection.Descriptor, Protocol.Locks.V3LockReflection.Descriptor,
+        Protocol.Elections.V3ElectionReflection.Descriptor,
+    ];
+
+    private static void BindApi(ServiceBinderBase binder, IServiceProvider services)
+    {
         KvBinding.Bind(binder, services.GetRequiredService<KvService>());
         WatchBinding.Bind(binder, services.GetRequiredService<WatchService>());
         Protocol.Lease.BindService(binder, services.GetRequiredService<LeaseService>());
         Protocol.Cluster.BindService(binder, services.GetRequiredService<ClusterService>());
         Protocol.Maintenance.BindService(binder, services.GetRequiredService<MaintenanceService>());
         Protocol.Auth.BindService(binder, services.GetRequiredService<AuthService>());
-        return binder;
+        Protocol.Locks.Lock.BindService(binder, services.GetRequiredService<LockService>());
+        Protocol.Elections.Election.BindService(binder, services.GetRequiredService<ElectionService>());
     }
 
     private static void Configure(KestrelServerOptions kestrel, EtcdOptions options, Http2Port http2, TlsSettings? tls)

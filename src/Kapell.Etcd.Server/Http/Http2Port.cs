@@ -11,8 +11,9 @@ namespace Kapell.Etcd.Server.Http;
 /// One port serves HTTP/2 and HTTP/1.1, with and without TLS: looks at the first bytes of a connection. HTTP/2 begins with "PRI ", which
 /// no request of HTTP/1.1 does, and is served here; the rest is Kestrel's.
 /// </summary>
-internal sealed class Http2Port(TimeProvider time)
+internal sealed class Http2Port(TimeProvider time, int streamsMax)
 {
+    private const int StreamsMax = 100_000; // Each costs memory: no client is believed to need more.
     private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
     private static ReadOnlySpan<byte> Preface => "PRI "u8;
 
@@ -41,7 +42,7 @@ internal sealed class Http2Port(TimeProvider time)
             return;
         }
 
-        Http2Options options = new() { Begin = Server.Begin };
+        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax) };
         await new Http2Connection(connection, options, time).RunAsync();
     }
 

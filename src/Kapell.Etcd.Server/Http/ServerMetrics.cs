@@ -70,6 +70,7 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
         Counter(text, "etcd_mvcc_txn_total", "Total number of txns seen by this member.", store.Counts.Transactions);
         Gauge(text, "etcd_debugging_mvcc_current_revision", "The current revision of store.", store.Revision);
         Gauge(text, "etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", store.CompactRevision);
+        Gauge(text, "etcd_debugging_auth_revision", "The current revision of auth store.", host.Replica.Applier.Auth.Revision);
         Gauge(text, "etcd_debugging_mvcc_keys_total", "Total number of keys.", store.KeyCount);
         Gauge(text, "etcd_debugging_mvcc_watcher_total", "Total number of watchers.", store.Watchers.Count);
         Gauge(text, "etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", watches.Streams);

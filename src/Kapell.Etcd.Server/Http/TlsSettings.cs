@@ -15,11 +15,16 @@ internal sealed class TlsSettings
     private readonly X509Certificate2 _certificate;
     private readonly X509Certificate2Collection _authorities = [];
     private readonly bool _demandsClient;
+    private readonly TlsRules _rules;
+    private readonly bool _isSelfSigned;
+    private CertificateRevocationListBuilder? _revoked;
 
-    private TlsSettings(X509Certificate2 certificate, bool demandsClient)
+    private TlsSettings(X509Certificate2 certificate, bool demandsClient, ServerTls files)
     {
+        _isSelfSigned = files.IsSelfSigned;
         _certificate = certificate;
         _demandsClient = demandsClient;
+        _rules = files.Rules;
     }
 
     /// <summary>Null when no certificate was named.</summary>
@@ -44,18 +49,24 @@ internal sealed class TlsSettings
         string reading = files.CertFile;
         try
         {
-            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth);
+            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth || files.TrustedCaFile.Length > 0, files);
             if (files.TrustedCaFile.Length > 0)
             {
                 reading = files.TrustedCaFile;
                 settings._authorities.ImportFromPemFile(files.TrustedCaFile);
             }
 
+            if (files.CrlFile.Length > 0)
+            {
+                reading = files.CrlFile;
+                settings._revoked = ReadRevoked(files.CrlFile);
+            }
+
             return settings;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            string missing = new[] { files.CertFile, files.KeyFile, files.TrustedCaFile }.First(static f => f.Length > 0 && !File.Exists(f));
+            string missing = new[] { files.CertFile, files.KeyFile, files.TrustedCaFile, files.CrlFile }.First(static f => f.Length > 0 && !File.Exists(f));
             throw new FlagException($"open {missing}: no such file or directory");
         }
         catch (CryptographicException e)
@@ -67,7 +78,8 @@ internal sealed class TlsSettings
     public void Configure(HttpsConnectionAdapterOptions https)
     {
         https.ServerCertificate = _certificate;
-        https.SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13;
+        https.SslProtocols = _rules.Protocols;
+        https.OnAuthenticate = (_, options) => options.CipherSuitesPolicy = _rules.Policy();
         https.ClientCertificateMode = _demandsClient ? ClientCertificateMode.RequireCertificate : ClientCertificateMode.NoCertificate;
         https.ClientCertificateValidation = (certificate, _, errors) => IsTrusted(certificate, errors);
     }
@@ -77,6 +89,11 @@ internal sealed class TlsSettings
     /// <summary>For the other direction: the certificate of a member we call. Without an authority of our own the machine's decide.</summary>
     public bool IsTrustedServer(X509Certificate2 certificate, SslPolicyErrors errors)
     {
+        if (_isSelfSigned)
+        {
+            return true; // Nobody's certificate says more than that there is one.
+        }
+
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) || _authorities.Count == 0)
         {
             return errors == SslPolicyErrors.None;
@@ -85,9 +102,40 @@ internal sealed class TlsSettings
         return IsTrusted(certificate, errors, ServerAuthUsage);
     }
 
+    // etcd: listener_tls.go checkCRL: by serial number alone.
+    private bool IsRevoked(X509Certificate2 certificate)
+    {
+        if (_revoked is not { } list)
+        {
+            return false;
+        }
+
+        lock (list)
+        {
+            // The one way to ask this type whether it holds a number.
+            byte[] serial = certificate.SerialNumberBytes.ToArray();
+            bool held = list.RemoveEntry(serial);
+            if (held)
+            {
+                list.AddEntry(serial);
+            }
+
+            return held;
+        }
+    }
+
+    private static CertificateRevocationListBuilder ReadRevoked(string path)
+    {
+        byte[] bytes = File.ReadAllBytes(path);
+        bool pem = bytes.AsSpan().IndexOf("-----BEGIN"u8) >= 0;
+        return pem
+            ? CertificateRevocationListBuilder.LoadPem(System.Text.Encoding.ASCII.GetString(bytes), out _)
+            : CertificateRevocationListBuilder.Load(bytes, out _);
+    }
+
     private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors, string usage = ClientAuthUsage)
     {
-        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable) || IsRevoked(certificate))
         {
             return false;
         }

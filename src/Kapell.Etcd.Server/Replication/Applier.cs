@@ -2,6 +2,7 @@ using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Mvcc;
+using Kapell.Mvcc.Auth;
 
 namespace Kapell.Etcd.Server.Replication;
 
@@ -9,7 +10,8 @@ namespace Kapell.Etcd.Server.Replication;
 public readonly record struct ApplyOutcome(EtcdError? Error, Reply? Reply);
 
 /// <summary>
-/// Carries out the commands of the log, the same on every member. What it knows besides the store: alarms and members.
+/// Carries out the commands of the log, the same on every member. What it knows besides the store: alarms, members, users and roles.
+/// A command passes, from the outside in: the alarm of corruption, the alarm of space, the rights of the caller, the store.
 /// A response is only written where somebody waits for it.
 /// </summary>
 public sealed class Applier : IDisposable
@@ -17,6 +19,7 @@ public sealed class Applier : IDisposable
     // etcd: lease/lessor.go MaxLeaseTTL
     private const long LeaseTtlSecondsMax = 9_000_000_000;
 
+    private readonly AuthExecutor _auth;
     private TxnExecutor _txn;
     private readonly long _leaseTtlSecondsMin;
     private readonly SortedSet<(ulong Member, AlarmType Alarm)> _alarms = [];
@@ -25,6 +28,8 @@ public sealed class Applier : IDisposable
     {
         Store = store;
         _txn = new TxnExecutor(store);
+        _auth = new AuthExecutor(Auth, Tokens);
+        Gate = new AuthGate(Auth, store);
         Members = new MemberRegistry();
         _leaseTtlSecondsMin = leaseTtlSecondsMin;
     }
@@ -32,6 +37,15 @@ public sealed class Applier : IDisposable
     public MvccStore Store { get; private set; }
 
     public MemberRegistry Members { get; private set; }
+
+    public AuthTable Auth { get; } = new();
+
+    public SimpleTokens Tokens { get; } = new();
+
+    /// <summary>Of the log, being applied; a token's name ends in it.</summary>
+    public ulong EntryIndex { get; set; }
+
+    internal AuthGate Gate { get; private set; }
 
     /// <summary>For the expiry of leases; told by the owner before it applies.</summary>
     public long NowMilliseconds { get; set; }
@@ -48,19 +62,29 @@ public sealed class Applier : IDisposable
             return new ApplyOutcome(EtcdError.Corrupt, null);
         }
 
+        if (full && command.Request is PutRequest or LeaseGrantRequest)
+        {
+            return new ApplyOutcome(EtcdError.NoSpace, null);
+        }
+
+        if (Gate.Judge(command.Request, command.Caller) is { } refusal)
+        {
+            return new ApplyOutcome(refusal, null);
+        }
+
         ReplyWriter? writer = wantsReply ? new ReplyWriter() : null;
         EtcdError? error = command.Request switch
         {
-            PutRequest request => full ? EtcdError.NoSpace : Put(request, header, writer),
+            PutRequest request => Put(request, header, writer),
             DeleteRangeRequest request => DeleteRange(request, header, writer),
             TxnRequest request => Txn(request, full, header, writer),
             CompactionRequest request => Compact(request, header, writer),
-            LeaseGrantRequest request => full ? EtcdError.NoSpace : Grant(request, header, writer),
+            LeaseGrantRequest request => Grant(request, header, writer),
             LeaseRevokeRequest request => Revoke(request, header, writer),
             AlarmRequest request => ChangeAlarm(request, header, writer),
             Member update when command.Kind == CommandKind.MemberUpdate => Update(update, header, writer),
             Member attributes => SetAttributes(attributes),
-            _ => throw new InvalidDataException($"log entry holds a {command.Kind} that nobody applies"),
+            _ => ChangeAuth(command, header, writer),
         };
         return new ApplyOutcome(error, error is null ? writer?.Finish() : null);
     }
@@ -72,15 +96,17 @@ public sealed class Applier : IDisposable
         store.AdoptWatchers(former);
         Store = store;
         _txn = new TxnExecutor(store);
+        Gate = new AuthGate(Auth, store);
         Restore(head);
         former.Retire();
     }
 
-    /// <summary>Members and alarms as a checkpoint has them.</summary>
+    /// <summary>Members, alarms, users and roles as a checkpoint has them.</summary>
     public void Restore(CheckpointHead head)
     {
         Members = new MemberRegistry();
         _alarms.Clear();
+        AuthRecordsCodec.Load(Auth, head.Auth);
         foreach (Member member in head.Members)
         {
             Members.Set(member);
@@ -223,6 +249,14 @@ public sealed class Applier : IDisposable
         EtcdError? error = Members.UpdatePeerUrls(update);
         WriteHeader(header, writer);
         return error;
+    }
+
+    private EtcdError? ChangeAuth(in Command command, ReplyHeader header, ReplyWriter? writer)
+    {
+        WriteHeader(header, writer);
+        return _auth.Apply(command.Request, EntryIndex, NowMilliseconds, writer) is { } refusal
+            ? AuthErrors.Of(refusal)
+            : throw new InvalidDataException($"log entry holds a {command.Kind} that nobody applies");
     }
 
     private EtcdError? SetAttributes(Member attributes)

@@ -45,6 +45,27 @@ public sealed class EtcdError(StatusCode code, string text)
     public static readonly EtcdError RequestTooLarge = new(StatusCode.InvalidArgument, "etcdserver: request is too large");
     public static readonly EtcdError TooManyRequests = new(StatusCode.ResourceExhausted, "etcdserver: too many requests");
     public static readonly EtcdError RootUserNotExist = new(StatusCode.FailedPrecondition, "etcdserver: root user does not exist");
+    public static readonly EtcdError RootRoleNotExist =
+        new(StatusCode.FailedPrecondition, "etcdserver: root user does not have root role");
+    public static readonly EtcdError UserExists = new(StatusCode.FailedPrecondition, "etcdserver: user name already exists");
+    public static readonly EtcdError UserEmpty = new(StatusCode.InvalidArgument, "etcdserver: user name is empty");
+    public static readonly EtcdError RoleExists = new(StatusCode.FailedPrecondition, "etcdserver: role name already exists");
+    public static readonly EtcdError RoleEmpty = new(StatusCode.InvalidArgument, "etcdserver: role name is empty");
+    public static readonly EtcdError AuthFailed =
+        new(StatusCode.InvalidArgument, "etcdserver: authentication failed, invalid user ID or password");
+
+    // etcd: this one is in no table of texts, so that its own name for it comes through.
+    public static readonly EtcdError NoPasswordUser =
+        new(StatusCode.Unknown, "auth: authentication failed, password was given for no password user");
+    public static readonly EtcdError VerifyOnly = new(StatusCode.Unknown, "auth: token signing attempted with verify-only key");
+    public static readonly EtcdError PermissionNotGiven = new(StatusCode.InvalidArgument, "etcdserver: permission not given");
+    public static readonly EtcdError PermissionDenied = new(StatusCode.PermissionDenied, "etcdserver: permission denied");
+    public static readonly EtcdError RoleNotGranted = new(StatusCode.FailedPrecondition, "etcdserver: role is not granted to the user");
+    public static readonly EtcdError PermissionNotGranted =
+        new(StatusCode.FailedPrecondition, "etcdserver: permission is not granted to the role");
+    public static readonly EtcdError InvalidAuthToken = new(StatusCode.Unauthenticated, "etcdserver: invalid auth token");
+    public static readonly EtcdError InvalidAuthManagement = new(StatusCode.InvalidArgument, "etcdserver: invalid auth management");
+    public static readonly EtcdError AuthOldRevision = new(StatusCode.InvalidArgument, "etcdserver: revision of auth store is old");
     public static readonly EtcdError AuthNotEnabled =
         new(StatusCode.FailedPrecondition, "etcdserver: authentication is not enabled");
     public static readonly EtcdError UserNotFound = new(StatusCode.FailedPrecondition, "etcdserver: user name not found");

@@ -1,5 +1,6 @@
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
+using Kapell.Mvcc.Auth;
 using Kapell.Raft;
 using Role = Kapell.Raft.Role;
 
@@ -60,6 +61,9 @@ public sealed class Replica : IDisposable
 
     public Applier Applier => _applier;
 
+    /// <summary>What the cluster does by itself it does with all rights.</summary>
+    private Caller Self => _applier.Auth.Enabled ? new Caller(AuthTable.Root, _applier.Auth.Revision) : default;
+
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
 
     /// <summary>
@@ -84,7 +88,7 @@ public sealed class Replica : IDisposable
         foreach (long id in _expired)
         {
             // A refusal is no loss: the lease comes up again after a while.
-            _raft.Propose(new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = id }).Encode());
+            _raft.Propose(new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = id }) { Caller = Self }.Encode());
         }
 
         ClearAlarmWhenThereIsSpace();
@@ -163,6 +167,7 @@ public sealed class Replica : IDisposable
         ulong id = Command.IdOf(entry.Data.Span);
         bool wanted = id != 0 && waiters.IsWaiting(id);
         Command command = Command.Decode(entry.Data.Span);
+        _applier.EntryIndex = entry.Index.Value;
         ApplyOutcome outcome = _applier.Apply(command, Header, wanted);
         if (command.Kind is CommandKind.MemberAttributes or CommandKind.MemberUpdate)
         {

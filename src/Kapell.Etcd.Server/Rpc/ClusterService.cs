@@ -3,12 +3,14 @@ using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Raft;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Membership. etcd: api/v3rpc/member.go, server.go AddMember and its like</summary>
-public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCalls leader, MembershipRules rules) : Cluster.ClusterBase
+public sealed class ClusterService(
+    ReplicaHost host, Proposer proposer, LeaderCalls leader, MembershipRules rules, Authenticator authenticator) : Cluster.ClusterBase
 {
     public override async Task<MemberListResponse> MemberList(MemberListRequest request, ServerCallContext context)
     {
@@ -17,6 +19,7 @@ public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCa
             Refuse(await host.ReadBarrierAsync(context.CancellationToken));
         }
 
+        await authenticator.RequireCallerAsync(context);
         return host.Reading(() =>
         {
             // etcd: the header of this response has no revision.
@@ -29,6 +32,7 @@ public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCa
     public override async Task<MemberAddResponse> MemberAdd(MemberAddRequest request, ServerCallContext context)
     {
         string[] urls = Urls(request.PeerURLs);
+        await authenticator.RequireAdministratorAsync(context);
         Member member = new() { ID = rules.NewMemberId(urls), IsLearner = request.IsLearner };
         member.PeerURLs.AddRange(urls);
         ConfChangeKind kind = request.IsLearner ? ConfChangeKind.AddLearner : ConfChangeKind.AddVoter;
@@ -41,6 +45,7 @@ public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCa
 
     public override async Task<MemberRemoveResponse> MemberRemove(MemberRemoveRequest request, ServerCallContext context)
     {
+        await authenticator.RequireAdministratorAsync(context);
         Refuse(rules.JudgeRemove(request.ID));
         Refuse((await host.ChangeMembershipAsync(ConfChangeKind.Remove, request.ID, null, context.CancellationToken)).Error);
         MemberRemoveResponse response = new() { Header = host.Header.ToMessage(0) };
@@ -52,7 +57,8 @@ public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCa
     {
         Member update = new() { ID = request.ID };
         update.PeerURLs.AddRange(Urls(request.PeerURLs));
-        await proposer.ProposeAsync(CommandKind.MemberUpdate, update, growth: 0, context.CancellationToken);
+        await authenticator.RequireAdministratorAsync(context);
+        await proposer.ProposeAsync(CommandKind.MemberUpdate, update, growth: 0, context);
         MemberUpdateResponse response = new() { Header = host.Header.ToMessage(0) };
         response.Members.AddRange(Members());
         return response;
@@ -60,6 +66,7 @@ public sealed class ClusterService(ReplicaHost host, Proposer proposer, LeaderCa
 
     public override async Task<MemberPromoteResponse> MemberPromote(MemberPromoteRequest request, ServerCallContext context)
     {
+        await authenticator.RequireAdministratorAsync(context);
         (EtcdError? error, MemberPromoteResponse? reply) = await leader.PromoteAsync(request.ID, context.CancellationToken);
         Refuse(error);
         return reply!;

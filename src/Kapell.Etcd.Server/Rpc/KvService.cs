@@ -3,12 +3,14 @@ using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Mvcc;
+using Kapell.Mvcc.Auth;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>KV: checks what a request alone can tell, then reads here or proposes. etcd: api/v3rpc/key.go, v3_server.go</summary>
-public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer proposer) : KvServiceBase
+public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer proposer, Authenticator authenticator) : KvServiceBase
 {
     public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
     {
@@ -18,19 +20,19 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             Refuse(await host.ReadBarrierAsync(context.CancellationToken));
         }
 
-        return Range(request);
+        return Range(request, await authenticator.IdentifyAsync(context));
     }
 
     public override async Task<Reply> Put(PutRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.Put(request));
-        return await proposer.ProposeAsync(CommandKind.Put, request, request.CalculateSize(), context.CancellationToken);
+        return await proposer.ProposeAsync(CommandKind.Put, request, request.CalculateSize(), context);
     }
 
     public override async Task<Reply> DeleteRange(DeleteRangeRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.DeleteRange(request));
-        return await proposer.ProposeAsync(CommandKind.DeleteRange, request, growth: 0, context.CancellationToken);
+        return await proposer.ProposeAsync(CommandKind.DeleteRange, request, growth: 0, context);
     }
 
     public override async Task<Reply> Txn(TxnRequest request, ServerCallContext context)
@@ -38,7 +40,7 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         Refuse(RequestChecks.Txn(request, limits.TxnOperationsMax));
         if (!RequestChecks.IsReadOnly(request))
         {
-            return await proposer.ProposeAsync(CommandKind.Txn, request, GrowthOf(request), context.CancellationToken);
+            return await proposer.ProposeAsync(CommandKind.Txn, request, GrowthOf(request), context);
         }
 
         if (!RequestChecks.IsSerializable(request))
@@ -46,11 +48,15 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             Refuse(await host.ReadBarrierAsync(context.CancellationToken));
         }
 
-        return host.Reading(() => ReadOnlyTxn(request));
+        Caller caller = await authenticator.IdentifyAsync(context);
+        return host.Reading(() => ReadOnlyTxn(request, caller));
     }
 
-    public override async Task<Reply> Compact(CompactionRequest request, ServerCallContext context) =>
-        await proposer.ProposeAsync(CommandKind.Compact, request, growth: 0, context.CancellationToken);
+    public override async Task<Reply> Compact(CompactionRequest request, ServerCallContext context)
+    {
+        await authenticator.RequireAdministratorAsync(context);
+        return await proposer.ProposeAsync(CommandKind.Compact, request, growth: 0, context);
+    }
 
     private static void Refuse(EtcdError? error)
     {
@@ -66,12 +72,13 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             ? request.CalculateSize()
             : 0;
 
-    private Reply Range(RangeRequest request)
+    private Reply Range(RangeRequest request, in Caller caller)
     {
         RangeResult result = new();
         host.EnterReading();
         try
         {
+            Refuse(host.Replica.Applier.Gate.Judge(request, caller));
             Refuse(ReplyEncoder.ToError(host.Store.Range(ReplyEncoder.ToQuery(request), result)));
             ReplyWriter writer = new(EstimateBytes(request, result));
             host.Header.Write(writer, result.StoreRevision);
@@ -95,8 +102,9 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         return (int)Math.Min(64 + (first * result.Records.Count), 64 << 20);
     }
 
-    private Reply ReadOnlyTxn(TxnRequest request)
+    private Reply ReadOnlyTxn(TxnRequest request, in Caller caller)
     {
+        Refuse(host.Replica.Applier.Gate.Judge(request, caller));
         TxnExecutor executor = new(host.Store);
         TxnExecutor.Plan plan = executor.Choose(request);
         Refuse(executor.CheckPlan(plan));

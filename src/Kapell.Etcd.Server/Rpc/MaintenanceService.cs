@@ -4,13 +4,15 @@ using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Snapshots;
 using Kapell.Mvcc;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Maintenance. etcd: api/v3rpc/maintenance.go</summary>
-public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files)
+public sealed class MaintenanceService(
+    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator)
     : Maintenance.MaintenanceBase
 {
     private const int PieceBytes = 32 * 1024;
@@ -19,6 +21,7 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
     {
         if (request.Action == AlarmRequest.Types.AlarmAction.Get)
         {
+            await authenticator.RequireCallerAsync(context);
             return host.Reading(() =>
             {
                 AlarmResponse response = new() { Header = host.Header.ToMessage(host.Store.Revision) };
@@ -28,11 +31,18 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
             });
         }
 
-        Reply reply = await proposer.ProposeAsync(CommandKind.Alarm, request, growth: 0, context.CancellationToken);
+        await authenticator.RequireAdministratorAsync(context);
+        Reply reply = await proposer.ProposeAsync(CommandKind.Alarm, request, growth: 0, context);
         return AlarmResponse.Parser.ParseFrom(reply.Span);
     }
 
-    public override Task<StatusResponse> Status(StatusRequest request, ServerCallContext context) => Task.FromResult(host.Reading(() =>
+    public override async Task<StatusResponse> Status(StatusRequest request, ServerCallContext context)
+    {
+        await authenticator.RequireCallerAsync(context);
+        return host.Reading(Status);
+    }
+
+    private StatusResponse Status()
     {
         Replica replica = host.Replica;
         StatusResponse response = new()
@@ -59,15 +69,18 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         response.Errors.AddRange(replica.Applier.Alarms.Select(static a =>
             $"memberID:{a.Member} alarm:{a.Alarm.ToString().ToUpperInvariant()} "));
         return response;
-    }));
+    }
 
     /// <summary>There is nothing to defragment: memory comes back by itself.</summary>
-    public override Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context) =>
-        Task.FromResult(new DefragmentResponse());
+    public override async Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context)
+    {
+        await authenticator.RequireAdministratorAsync(context);
+        return new DefragmentResponse();
+    }
 
     public override async Task<HashResponse> Hash(HashRequest request, ServerCallContext context)
     {
-        await Task.CompletedTask;
+        await authenticator.RequireAdministratorAsync(context);
         return host.Reading(() => new HashResponse
         {
             Header = host.Header.ToMessage(host.Store.Revision),
@@ -75,7 +88,13 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
         });
     }
 
-    public override Task<HashKVResponse> HashKV(HashKVRequest request, ServerCallContext context) => Task.FromResult(host.Reading(() =>
+    public override async Task<HashKVResponse> HashKV(HashKVRequest request, ServerCallContext context)
+    {
+        await authenticator.RequireAdministratorAsync(context);
+        return host.Reading(() => HashKV(request));
+    }
+
+    private HashKVResponse HashKV(HashKVRequest request)
     {
         long revision = request.Revision == 0 ? host.Store.Revision : request.Revision;
         EtcdError? error = ReplyEncoder.ToError(host.Store.CheckRevision(revision));
@@ -93,7 +112,7 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
             CompactRevision = host.Store.CompactRevision == 0 ? -1 : host.Store.CompactRevision,
             HashRevision = revision,
         };
-    }));
+    }
 
     /// <summary>
     /// The store of now as etcd's database, then its SHA-256: what the client appends to its file.
@@ -101,6 +120,7 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
     public override async Task Snapshot(
         SnapshotRequest request, IServerStreamWriter<SnapshotResponse> responseStream, ServerCallContext context)
     {
+        await authenticator.RequireAdministratorAsync(context);
         using SavedSnapshot saved = await files.SaveAsync(host, context.CancellationToken);
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         long sent = 0;
@@ -131,12 +151,16 @@ public sealed class MaintenanceService(ReplicaHost host, Proposer proposer, Etcd
 
     public override async Task<MoveLeaderResponse> MoveLeader(MoveLeaderRequest request, ServerCallContext context)
     {
+        await authenticator.RequireAdministratorAsync(context);
         EtcdError? error = await host.MoveLeaderAsync(new Raft.MemberId(request.TargetID), context.CancellationToken);
         return error is null ? new MoveLeaderResponse { Header = host.Header.ToMessage(0) } : throw error.ToException();
     }
 
-    public override Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context) =>
+    public override async Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context)
+    {
+        await authenticator.RequireAdministratorAsync(context);
         throw new RpcException(new Status(StatusCode.Unimplemented, "etcdserver: downgrade is not supported by this version of Kapell"));
+    }
 }
 
 /// <summary>What this program says it is.</summary>

@@ -1,13 +1,16 @@
 using Google.Protobuf;
+using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Rpc.Authentication;
+using Kapell.Mvcc.Auth;
 using Microsoft.Extensions.Logging;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Sends a write through the log, within the limits of size and space.</summary>
-public sealed class Proposer(ReplicaHost host, EtcdLimits limits, ILogger<Proposer> logger)
+public sealed class Proposer(ReplicaHost host, EtcdLimits limits, Authenticator authenticator, ILogger<Proposer> logger)
 {
     // etcd: storage/quota.go: what a key costs beyond its bytes.
     private const int KeyOverheadBytes = 256;
@@ -15,20 +18,26 @@ public sealed class Proposer(ReplicaHost host, EtcdLimits limits, ILogger<Propos
     private int _alarming;
 
     /// <param name="growth">Bytes by which the store may grow; 0 for what needs none.</param>
-    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, int growth, CancellationToken cancellation)
+    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, int growth, ServerCallContext context)
+    {
+        if (growth > 0 && limits.QuotaBytes > 0 && host.Store.LiveBytes + growth + KeyOverheadBytes > limits.QuotaBytes)
+        {
+            await RaiseAlarmAsync(context.CancellationToken);
+            throw EtcdError.NoSpace.ToException();
+        }
+
+        return await ProposeAsync(kind, request, await authenticator.IdentifyAsync(context), context.CancellationToken);
+    }
+
+    /// <summary>For what needs no space, with the rights of one who is known already.</summary>
+    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, Caller caller, CancellationToken cancellation)
     {
         if (request.CalculateSize() > limits.RequestBytesMax)
         {
             throw EtcdError.RequestTooLarge.ToException();
         }
 
-        if (growth > 0 && limits.QuotaBytes > 0 && host.Store.LiveBytes + growth + KeyOverheadBytes > limits.QuotaBytes)
-        {
-            await RaiseAlarmAsync(cancellation);
-            throw EtcdError.NoSpace.ToException();
-        }
-
-        ApplyOutcome outcome = await host.ProposeAsync(kind, request, cancellation);
+        ApplyOutcome outcome = await host.ProposeAsync(kind, request, cancellation, caller);
         return outcome.Error is null ? outcome.Reply! : throw outcome.Error.ToException();
     }
 

@@ -23,12 +23,13 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
     public void Signal() => signal();
 
     /// <summary>A new watch, to be registered; null when it was refused, which is answered.</summary>
-    public Watcher? Create(WatchCreateRequest request)
+    /// <param name="refusal">Why it must not be, if that is known already.</param>
+    public Watcher? Create(WatchCreateRequest request, string? refusal = null)
     {
         lock (_lock)
         {
             long id = request.WatchId;
-            string? refusal = Refusal(request, id);
+            refusal ??= Refusal(request, id);
             if (refusal is not null)
             {
                 _answers.Enqueue(new Answer(NoWatch, Created: true, Canceled: true, Reason: refusal));

@@ -16,13 +16,15 @@ internal sealed class WatchStream : IDisposable
     private readonly ReplicaHost _host;
     private readonly EtcdLimits _limits;
     private readonly WatchSession _session;
+    private readonly Func<WatchCreateRequest, ValueTask<string?>> _judge;
     private readonly SemaphoreSlim _answerRoom = new(AnswersMax);
     private readonly Channel<bool> _wake = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
 
-    public WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts)
+    /// <param name="judge">Tells why a watch may not be, or null.</param>
+    public WatchStream(ReplicaHost host, EtcdLimits limits, WatchCounts counts, Func<WatchCreateRequest, ValueTask<string?>> judge)
     {
-        (_host, _limits) = (host, limits);
+        (_host, _limits, _judge) = (host, limits, judge);
         _session = new WatchSession(limits.RequestBytesMax + EtcdLimits.FrameBytes, counts, () => _wake.Writer.TryWrite(true));
     }
 
@@ -76,8 +78,9 @@ internal sealed class WatchStream : IDisposable
 
     private async Task CreateAsync(WatchCreateRequest request, CancellationToken cancellation)
     {
+        string? refusal = request.StartRevision < 0 ? null : await _judge(request);
         await _answerRoom.WaitAsync(cancellation);
-        if (_session.Create(request) is { } watcher)
+        if (_session.Create(request, refusal) is { } watcher)
         {
             await _host.OwnAsync(
                 replica =>

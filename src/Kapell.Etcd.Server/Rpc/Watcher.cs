@@ -26,7 +26,7 @@ internal sealed class Watcher : IWatchTarget
         _session = session;
         _lock = streamLock;
         Id = id;
-        Key = request.Key.IsEmpty ? [0] : request.Key.ToByteArray();
+        Key = KeyOf(request);
         End = request.RangeEnd.ToByteArray();
         StartRevision = request.StartRevision;
         PreviousValues = request.PrevKv;
@@ -37,6 +37,9 @@ internal sealed class Watcher : IWatchTarget
     }
 
     public long Id { get; }
+
+    /// <summary>Where the range begins: without a key, at the smallest there is.</summary>
+    public static byte[] KeyOf(WatchCreateRequest request) => request.Key.IsEmpty ? [0] : request.Key.ToByteArray();
 
     public byte[] Key { get; }
 

@@ -9,6 +9,8 @@ internal static class DatabaseBuckets
     public const string Alarm = "alarm";
     public const string Members = "members";
     public const string Auth = "auth";
+    public const string AuthUsers = "authUsers";
+    public const string AuthRoles = "authRoles";
     public const string ConsistentIndex = "consistent_index";
     public const string Term = "term";
     public const string ConfState = "confState";
@@ -18,6 +20,6 @@ internal static class DatabaseBuckets
     public const string AuthEnabled = "authEnabled";
     public const string AuthRevision = "authRevision";
 
-    /// <summary>Those that etcd expects and that hold nothing here: no users, and no version agreed on, so that any may restore it.</summary>
-    public static readonly string[] AlwaysEmpty = ["authRoles", "authUsers", "cluster", "members_removed"];
+    /// <summary>Those that etcd expects and that hold nothing here: no version is agreed on, so that any may restore it.</summary>
+    public static readonly string[] AlwaysEmpty = ["cluster", "members_removed"];
 }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Google.Protobuf;
+using Kapell.Etcd.Protocol;
 using Kapell.Mvcc;
 using Kapell.Storage;
 using Kapell.Storage.Bolt;
@@ -34,6 +35,36 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
             return Build(builder, revisionBump);
         }
         catch (Exception e) when (e is FormatException or InvalidProtocolBufferException or OverflowException)
+        {
+            throw new CorruptDatabaseException(path, 0, e.Message);
+        }
+    }
+
+    /// <summary>Users and roles.</summary>
+    /// <exception cref="CorruptDatabaseException">It is damaged.</exception>
+    public AuthTables ReadAuth()
+    {
+        AuthTables auth = new() { Revision = 1 };
+        try
+        {
+            _bolt.Visit(DatabaseBuckets.Auth, (key, value) =>
+            {
+                if (key.SequenceEqual("authEnabled"u8))
+                {
+                    auth.Enabled = value.Length == 1 && value[0] == 1;
+                }
+                else if (key.SequenceEqual("authRevision"u8))
+                {
+                    auth.Revision = value.Length == sizeof(ulong)
+                        ? BinaryPrimitives.ReadUInt64BigEndian(value)
+                        : throw new FormatException("the revision of the users is no number");
+                }
+            });
+            _bolt.Visit(DatabaseBuckets.AuthUsers, (_, value) => auth.Users.Add(User.Parser.ParseFrom(value)));
+            _bolt.Visit(DatabaseBuckets.AuthRoles, (_, value) => auth.Roles.Add(Role.Parser.ParseFrom(value)));
+            return auth;
+        }
+        catch (Exception e) when (e is FormatException or InvalidProtocolBufferException)
         {
             throw new CorruptDatabaseException(path, 0, e.Message);
         }

@@ -30,7 +30,13 @@ internal static class DatabaseWriter
         Bucket(writer, DatabaseBuckets.Lease, source.Leases.Select(static l => (BigEndian((ulong)l.Id), LeaseBytes(l))));
         Bucket(writer, DatabaseBuckets.Alarm, head.Alarms.Select(static a => (a.ToByteArray(), Array.Empty<byte>())));
         Bucket(writer, DatabaseBuckets.Members, head.Members.Select(static m => (Encoding.ASCII.GetBytes($"{m.ID:x}"), MemberJson(m))));
-        Bucket(writer, DatabaseBuckets.Auth, [(Name(DatabaseBuckets.AuthEnabled), [0]), (Name(DatabaseBuckets.AuthRevision), BigEndian(1))]);
+        Bucket(writer, DatabaseBuckets.Auth,
+        [
+            (Name(DatabaseBuckets.AuthEnabled), [head.Auth.Enabled ? (byte)1 : (byte)0]),
+            (Name(DatabaseBuckets.AuthRevision), BigEndian(head.Auth.Revision)),
+        ]);
+        Bucket(writer, DatabaseBuckets.AuthUsers, head.Auth.Users.Select(static u => (u.Name.ToByteArray(), u.ToByteArray())));
+        Bucket(writer, DatabaseBuckets.AuthRoles, head.Auth.Roles.Select(static r => (r.Name.ToByteArray(), r.ToByteArray())));
         Bucket(writer, DatabaseBuckets.Meta, Meta(head, source.CompactRevision));
         foreach (string empty in DatabaseBuckets.AlwaysEmpty)
         {

@@ -56,7 +56,7 @@ internal static class SnapshotRestore
         DatabaseReader reader = new(file, settings.SnapshotPath, SnapshotFile.DatabaseBytes(file));
         using MvccStore store = reader.ReadStore(settings.RevisionBump);
         List<Member> members = [.. settings.InitialCluster.Select(m => MemberOf(m.Name, m.Urls, settings.ClusterToken)).OrderBy(static m => m.ID)];
-        Write(disk, settings, store, members);
+        Write(disk, settings, store, members, reader.ReadAuth());
     }
 
     private static void Verify(RestoreSettings settings)
@@ -83,11 +83,11 @@ internal static class SnapshotRestore
         return member;
     }
 
-    private static void Write(IDisk disk, RestoreSettings settings, MvccStore store, List<Member> members)
+    private static void Write(IDisk disk, RestoreSettings settings, MvccStore store, List<Member> members, AuthTables auth)
     {
         ulong cluster = ClusterIdentity.ClusterId(members.Select(static m => m.ID));
         ulong self = members.First(m => m.Name == settings.Name).ID;
-        CheckpointHead head = new() { ClusterId = cluster, Index = (ulong)members.Count, Term = FirstTerm };
+        CheckpointHead head = new() { ClusterId = cluster, Index = (ulong)members.Count, Term = FirstTerm, Auth = auth };
         head.Voters.AddRange(members.Select(static m => m.ID));
         head.Members.AddRange(members);
         ReplicaSettings directories = new() { DataDirectory = settings.DataDirectory };

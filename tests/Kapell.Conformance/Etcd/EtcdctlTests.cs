@@ -34,13 +34,40 @@ public sealed partial class EtcdctlTests
         "get --prefix '' -w json", "get foo --hex -w json", "get --prefix '' --sort-by=VERSION --order=DESCEND --print-value-only",
     ];
 
+    /// <summary>Users and roles: made, enabled, used and refused, revoked, disabled.</summary>
+    private static readonly string[] UserSession =
+    [
+        "user add root:r", "user add root:r", "user add bob:b", "user add certain --no-password", "user add '' --interactive=false <x|", "user list", "role add readers",
+        "role add readers", "role add root", "role list", "auth enable", "user grant-role root root", "user grant-role root root", "user grant-role bob nothing",
+        "user grant-role bob readers", "role grant-permission readers read foo", "role grant-permission readers readwrite a b", "role grant-permission readers write x --prefix",
+        "role grant-permission nothing read z", "role grant-permission readers read one --from-key", "role get readers",
+        "role get readers -w json", "user get bob", "user get bob --detail", "put foo bar", "put a1 1", "put other o", "auth enable", "auth enable --user root:r", "put foo 2",
+        "get foo", "get foo --user bob:wrong", "get foo --user nobody:x", "get foo --user certain:x", "get foo --user bob:b", "get foo fop --user bob:b", "get foo --prefix --user bob:b",
+        "get bar --user bob:b", "get --from-key foo --user bob:b", "get --from-key one --user bob:b", "put foo 3 --user bob:b", "put a1 2 --user bob:b", "put x1 2 --user bob:b",
+        "put x1 3 --prev-kv --user bob:b", "get x1 --user bob:b", "del x1 --user bob:b", "del x1 --prev-kv --user bob:b", "del a b --user bob:b", "del a c --user bob:b",
+        "txn --user bob:b <mod(\"foo\") > \"0\"||get foo||put other 1||", "txn --user bob:b <mod(\"foo\") > \"0\"||get foo||put a1 7||",
+        "txn --user bob:b <mod(\"other\") > \"0\"||get foo||||", "txn --user bob:b <||put a2 1|get a2|del a2||||", "user list --user bob:b", "user get bob --user bob:b", "user get root --user bob:b",
+        "role get readers --user bob:b", "role get root --user bob:b", "role list --user bob:b", "user add eve:e --user bob:b", "user delete root --user root:r",
+        "role delete root --user root:r", "user revoke-role root root --user root:r", "member list --user bob:b -w fields", 
+        "alarm disarm --user bob:b", "member remove 5 --user bob:b",
+        "role revoke-permission readers foo --user root:r", "role revoke-permission readers foo --user root:r", "get foo --user bob:b", "user revoke-role bob readers --user root:r",
+        "user revoke-role bob readers --user root:r", "get a1 --user bob:b", "user passwd bob --interactive=false --user root:r <new|", "get a1 --user bob:b", "user grant-role bob readers --user root:r",
+        "get a1 --user bob:new", "role delete readers --user root:r", "role delete readers --user root:r", "user get bob --user root:r", "get a1 --user bob:new", "user delete bob --user root:r",
+        "user delete bob --user root:r", "get a1 --user bob:new", "auth disable", "auth disable --user root:r", "get a1", "get a1 --user root:r", "user list", "role list",
+    ];
+
     [Fact]
-    public async Task Every_command_prints_and_exits_the_same()
+    public Task Every_command_prints_and_exits_the_same() => RunsTheSameAsync(Session);
+
+    [Fact]
+    public Task Users_and_roles_are_kept_and_refused_in_the_same_words() => RunsTheSameAsync(UserSession);
+
+    private static async Task RunsTheSameAsync(string[] session)
     {
         (string ours, string theirs) = await BothAsync(async store =>
         {
             StringBuilder all = new();
-            foreach (string line in Session)
+            foreach (string line in session)
             {
                 (int code, string said) = await RunAsync(store, line);
                 all.Append("$ etcdctl ").Append(line).Append('\n').Append(AtRest(said, store)).Append("exit ").Append(code).Append('\n');

@@ -29,6 +29,10 @@ public sealed class StartupTests
         { "--listen-client-urls ftp://127.0.0.1:1", "invalid value \"ftp://127.0.0.1:1\" for flag -listen-client-urls: URL scheme must be http", 0 },
         { "--listen-client-urls http://127.0.0.1:1/p", "URL must not contain a path: http://127.0.0.1:1/p", 0 },
         { "--advertise-client-urls http://127.0.0.1", "URL address does not have the form \"host:port\": http://127.0.0.1", 0 },
+        { "--cipher-suites nope", "unexpected TLS cipher suite \"nope\"", 0 },
+        { "--auth-token nonsense", "auth: invalid auth options", 0 },
+        { "--auth-token jwt,sign-method=RS256", "auth: missing key data", 0 },
+        { "--auth-token jwt,sign-method=none", "auth: invalid auth options", 0 },
         {
             "--listen-client-urls https://127.0.0.1:1 --advertise-client-urls https://127.0.0.1:1",
             "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme", 1

@@ -30,9 +30,15 @@ internal sealed class StoreClient : IDisposable
         Leases = new Lease.LeaseClient(_channel);
         Cluster = new Cluster.ClusterClient(_channel);
         Maintenance = new Maintenance.MaintenanceClient(_channel);
+        Users = new Auth.AuthClient(_channel);
+        Locks = new Kapell.Etcd.Protocol.Locks.Lock.LockClient(_channel);
+        Elections = new Kapell.Etcd.Protocol.Elections.Election.ElectionClient(_channel);
     }
 
     public StoreProcess Process { get; }
+
+    /// <summary>For clients that only some tests need.</summary>
+    public GrpcChannel Channel => _channel;
 
     public KV.KVClient Kv { get; }
 
@@ -43,6 +49,12 @@ internal sealed class StoreClient : IDisposable
     public Cluster.ClusterClient Cluster { get; }
 
     public Maintenance.MaintenanceClient Maintenance { get; }
+
+    public Auth.AuthClient Users { get; }
+
+    public Kapell.Etcd.Protocol.Locks.Lock.LockClient Locks { get; }
+
+    public Kapell.Etcd.Protocol.Elections.Election.ElectionClient Elections { get; }
 
     /// <summary>Of the test that runs now.</summary>
     public string Prefix { get; set; } = "";

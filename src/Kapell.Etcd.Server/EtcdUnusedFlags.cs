@@ -1,0 +1,166 @@
+using Kapell.Base;
+
+namespace Kapell.Etcd.Server;
+
+/// <summary>
+/// Flags of upstream's versions 3.4 to 3.6 that change nothing here: taken with the reason in the help, or, where somebody would count on
+/// an effect that is not there, refused with the reason.
+/// </summary>
+internal sealed class EtcdUnusedFlags(FlagSet flags)
+{
+    private const string NoDatabase = "the store is not a bbolt database";
+    private const string NoTransport = "the peers' connections are Kapell's own";
+    private const string NoProxy = "the v2 proxy is gone upstream too";
+    private const string NoTracing = "spans are not sent anywhere";
+    private const string NoDiscovery = "no discovery service is asked: name the members with --initial-cluster";
+
+    private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
+
+    public void Member()
+    {
+        Unused("initial-election-tick-advance", true, "elections begin at their own pace");
+        Unused("max-snapshots", 5, "two checkpoints are kept");
+        Unused("max-wals", 5, "segments go when a checkpoint has them");
+        Unused("memory-mlock", false, NoDatabase);
+        Unused("backend-bbolt-freelist-type", "map", NoDatabase);
+        Unused("experimental-backend-bbolt-freelist-type", "map", NoDatabase);
+        Unused("backend-batch-interval", "", NoDatabase);
+        Unused("backend-batch-limit", 0, NoDatabase);
+        Unused("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), "clients may ping as often as they like");
+        Unused("grpc-keepalive-interval", TimeSpan.FromHours(2), "the server sends no pings");
+        Unused("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "the server sends no pings");
+        Unused("socket-reuse-address", false, "the platform does so");
+        Refused("socket-reuse-port", false, "two processes cannot share a port here");
+        Unused("raft-read-timeout", TimeSpan.FromSeconds(5), NoTransport);
+        Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
+        Refused("listen-client-http-urls", "", "gRPC and HTTP share the ports of --listen-client-urls");
+        Unused("enable-v2", false, "the v2 API is gone upstream too");
+        Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
+        Unused("v2-deprecation", "not-yet", "the v2 API is gone upstream too");
+    }
+
+    public void Clustering()
+    {
+        foreach (string name in new[] { "discovery", "discovery-token", "discovery-endpoints", "discovery-srv", "discovery-srv-name", "discovery-proxy" })
+        {
+            Refused(name, "", NoDiscovery);
+        }
+
+        foreach (string name in new[] { "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user", "discovery-password" })
+        {
+            Unused(name, "", NoDiscovery);
+        }
+
+        Unused("discovery-fallback", "exit", NoDiscovery);
+        Unused("discovery-insecure-transport", true, NoDiscovery);
+        Unused("discovery-insecure-skip-tls-verify", false, NoDiscovery);
+        Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), NoDiscovery);
+        Unused("discovery-request-timeout", TimeSpan.FromSeconds(5), NoDiscovery);
+        Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), NoDiscovery);
+        Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), NoDiscovery);
+        Unused("proxy", "off", NoProxy);
+        foreach (string name in new[] { "proxy-failure-wait", "proxy-refresh-interval", "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout" })
+        {
+            Unused(name, 0, NoProxy);
+        }
+    }
+
+    public void Security()
+    {
+        const string oneCertificate = "a member shows its own certificate to its peers";
+        foreach (string name in new[] { "client-cert-file", "client-key-file", "peer-client-cert-file", "peer-client-key-file" })
+        {
+            Refused(name, "", oneCertificate);
+        }
+
+        foreach (string name in new[] { "client-cert-allowed-hostname", "peer-cert-allowed-cn", "peer-cert-allowed-hostname" })
+        {
+            Refused(name, "", "whose certificate the authority signed may come in; use an authority for this cluster alone");
+        }
+
+        Unused("peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
+        Unused("experimental-peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
+    }
+
+    public void Logging()
+    {
+        const string ownLog = "the log is the process's";
+        Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
+        Unused("log-package-levels", "", ownLog);
+        Unused("debug", false, ownLog);
+        Unused("enable-log-rotation", false, ownLog);
+        Unused("log-rotation-config-json", "", ownLog);
+        Unused("warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
+        Unused("experimental-warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
+        foreach (string prefix in new[] { "", "experimental-" })
+        {
+            Unused(prefix + "enable-distributed-tracing", false, NoTracing);
+            Unused(prefix + "distributed-tracing-address", "localhost:4317", NoTracing);
+            Unused(prefix + "distributed-tracing-service-name", "etcd", NoTracing);
+            Unused(prefix + "distributed-tracing-instance-id", "", NoTracing);
+            Unused(prefix + "distributed-tracing-sampling-rate", 0, NoTracing);
+        }
+    }
+
+    public void Features()
+    {
+        foreach (string prefix in new[] { "", "experimental-" })
+        {
+            Unused(prefix + "corrupt-check-time", TimeSpan.Zero, "members are compared by `etcdctl endpoint hashkv`");
+            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared by `etcdctl endpoint hashkv`");
+            Unused(prefix + "compaction-batch-limit", 1000, "compaction frees memory in small steps by itself");
+            Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
+            Unused(prefix + "warning-apply-duration", TimeSpan.FromMilliseconds(100), "slow batches are counted: etcd_server_slow_apply_total");
+            Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0, "there is nothing to defragment");
+            Unused(prefix + "max-learners", 1, "one learner at a time");
+            Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
+            Unused(prefix + "snapshot-catchup-entries", 5000, "5000 are kept");
+            Unused(prefix + "enable-lease-checkpoint", false, "a new leader gives every lease its full time");
+            Unused(prefix + "enable-lease-checkpoint-persist", false, "a new leader gives every lease its full time");
+            Unused(prefix + "initial-corrupt-check", false, "checkpoints and log carry checksums that are always checked");
+        }
+
+        foreach (string name in new[] { "compact-hash-check-enabled", "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
+        {
+            Unused("experimental-" + name, false, "there is no such thing here");
+        }
+
+        Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
+        Refused("force-new-cluster", false, "save a snapshot and restore it: `etcdctl snapshot save`, `kapell etcdutl snapshot restore`");
+        Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
+    }
+
+    /// <exception cref="FlagException">One that would have had an effect was set.</exception>
+    public void Check()
+    {
+        foreach ((string name, Func<bool> isSet, string reason) in _refused)
+        {
+            if (isSet())
+            {
+                throw new FlagException($"--{name} is not supported: {reason}");
+            }
+        }
+    }
+
+    private static string Taken(string reason) => $"Taken without effect: {reason}.";
+
+    private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(reason));
+
+    private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(reason));
+
+    private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(reason));
+
+    private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(reason));
+
+    private void Refused(string name, string value, string reason)
+    {
+        FlagValue<string> flag = flags.String(name, value, $"Refused: {reason}.");
+        _refused.Add((name, () => flag.Value != value, reason));
+    }
+
+    private void Refused(string name, bool value, string reason)
+    {
+        FlagValue<bool> flag = flags.Bool(name, value, $"Refused: {reason}.");
+        _refused.Add((name, () => flag.Value != value, reason));
+    }
+}

@@ -1,0 +1,70 @@
+using Google.Protobuf.Reflection;
+using Grpc.Core;
+using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Rpc;
+using Microsoft.AspNetCore.Http;
+
+namespace Kapell.Etcd.Server.Http.Gateway;
+
+/// <summary>The API as JSON over HTTP under /v3: each path is one method of gRPC. etcd: embed/serve.go registerGateway</summary>
+internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits)
+{
+    private const string MetadataPrefix = "Grpc-Metadata-";
+    private const string OldPrefix = "/v3beta/";
+
+    // JSON is larger than what it says: bytes by a third, names, and escapes.
+    private const int JsonFactor = 2;
+
+    public async Task ServeAsync(HttpContext context)
+    {
+        string path = context.Request.Path.Value ?? "";
+        path = path.StartsWith(OldPrefix, StringComparison.Ordinal) ? "/v3/" + path[OldPrefix.Length..] : path;
+        if (!GatewayRoutes.Methods.TryGetValue(path, out string? name))
+        {
+            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.NotFound, "Not Found"));
+            return;
+        }
+
+        if (!HttpMethods.IsPost(context.Request.Method))
+        {
+            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.Unimplemented, "Method Not Allowed"));
+            return;
+        }
+
+        (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
+        GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor);
+        InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", context.RequestAborted);
+        try
+        {
+            await handler(exchange, call);
+        }
+        catch (RpcException e)
+        {
+            await exchange.RefuseAsync(e.Status);
+        }
+        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        {
+            // The client has gone: there is nobody to tell.
+        }
+    }
+
+    /// <summary>What the gateway passes on: credentials, and headers that are marked for it.</summary>
+    private static Metadata HeadersOf(HttpRequest request)
+    {
+        Metadata headers = new() { { "grpcgateway-accept", request.Headers.Accept.ToString() is { Length: > 0 } accept ? accept : "*/*" } };
+        if (request.Headers.Authorization.ToString() is { Length: > 0 } authorization)
+        {
+            headers.Add("authorization", authorization);
+        }
+
+        foreach ((string name, Microsoft.Extensions.Primitives.StringValues values) in request.Headers)
+        {
+            if (name.StartsWith(MetadataPrefix, StringComparison.OrdinalIgnoreCase) && !name.EndsWith("-bin", StringComparison.OrdinalIgnoreCase))
+            {
+                headers.Add(name[MetadataPrefix.Length..].ToLowerInvariant(), values.ToString());
+            }
+        }
+
+        return headers;
+    }
+}
