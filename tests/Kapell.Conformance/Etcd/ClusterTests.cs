@@ -138,7 +138,9 @@ public sealed class ClusterTests
         Assert.Equal(
             "FailedPrecondition: etcdserver: can only promote a learner member",
             await StoreClient.RefusalAsync(members.MemberPromoteAsync(new MemberPromoteRequest { ID = id })));
-        Assert.Equal("1", await cluster.GetAsync(fourth, "a"));
+
+        // It may vote before its client port is open.
+        await cluster.UntilAsync("the new member serves", async () => await cluster.GetAsync(fourth, "a") == "1");
         await cluster.Maintenance(leader).MoveLeaderAsync(new MoveLeaderRequest { TargetID = id }, cancellationToken: Cancellation);
         Assert.Equal(fourth, await cluster.LeaderAsync());
         Assert.Equal(
