@@ -259,6 +259,9 @@ internal static class ReplicaLoader
             if (entry.Index.Value <= checkpointIndex)
             {
                 _termAtCheckpoint = entry.Index.Value == checkpointIndex ? entry.Term.Value : _termAtCheckpoint;
+
+                // As below: what was read before of a later index is void, also when the checkpoint has this one.
+                Entries.Clear();
                 return;
             }
 
