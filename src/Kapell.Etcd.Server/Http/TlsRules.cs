@@ -12,32 +12,32 @@ internal sealed record TlsRules(SslProtocols Protocols, IReadOnlyList<TlsCipherS
     /// <exception cref="FlagException">A name is unknown, or they contradict each other.</exception>
     public static TlsRules Parse(string min, string max, IReadOnlyList<string> suites)
     {
-        int least = VersionOf(min);
-        int most = VersionOf(max);
-        if (most != 0 && least > most)
+        SslProtocols least = VersionOf(min);
+        SslProtocols most = VersionOf(max);
+        if (least == SslProtocols.Tls13 && most == SslProtocols.Tls12)
         {
             throw new FlagException($"min version ({min}) is greater than max version ({max})");
         }
 
-        if (least == 13 && suites.Count > 0)
+        if (least == SslProtocols.Tls13 && suites.Count > 0)
         {
             throw new FlagException("cipher suites cannot be configured when only TLS1.3 is enabled");
         }
 
-#pragma warning disable CA5397, CA5398 // The operator names the versions, as with etcd; nothing below 1.2 can be named.
-        SslProtocols protocols = (least <= 12 ? SslProtocols.Tls12 : SslProtocols.None) | (most is 0 or 13 ? SslProtocols.Tls13 : SslProtocols.None);
-#pragma warning restore CA5397, CA5398
+        SslProtocols protocols = least == SslProtocols.Tls13 ? SslProtocols.Tls13
+            : most == SslProtocols.Tls12 ? SslProtocols.Tls12
+            : Usual.Protocols;
         return new TlsRules(protocols, [.. suites.Select(SuiteOf)]);
     }
 
     public CipherSuitesPolicy? Policy() => Suites.Count == 0 || !(OperatingSystem.IsLinux() || OperatingSystem.IsMacOS()) ? null : new CipherSuitesPolicy(
         [.. Suites, TlsCipherSuite.TLS_AES_128_GCM_SHA256, TlsCipherSuite.TLS_AES_256_GCM_SHA384, TlsCipherSuite.TLS_CHACHA20_POLY1305_SHA256]);
 
-    private static int VersionOf(string name) => name switch
+    private static SslProtocols VersionOf(string name) => name switch
     {
-        "" => 0,
-        "TLS1.2" => 12,
-        "TLS1.3" => 13,
+        "" => SslProtocols.None,
+        "TLS1.2" => SslProtocols.Tls12,
+        "TLS1.3" => SslProtocols.Tls13,
         _ => throw new FlagException($"unexpected TLS version \"{name}\""),
     };
 
