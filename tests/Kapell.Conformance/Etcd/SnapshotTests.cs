@@ -75,6 +75,8 @@ public sealed class SnapshotTests
         }
 
         // Two keys that every transaction gives the same value.
+        await store.PutAsync("left", "");
+        await store.PutAsync("right", "");
         using CancellationTokenSource enough = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
         Task writing = Task.Run(
             async () =>
