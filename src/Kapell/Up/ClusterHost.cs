@@ -58,6 +58,16 @@ internal sealed class ClusterHost(UpOptions options, TimeProvider time, TextWrit
         });
         Start("kubelet", Components.Kubelet, plan.Kubelet());
         await StepAsync($"node {options.NodeName} Ready", () => UntilNodeReadyAsync(stopping));
+        if (_images is { } building)
+        {
+            // Or the first pod finds no image, and waits out a back-off of ten seconds.
+            await StepAsync("images for use without a registry", async () =>
+            {
+                await building;
+                return options.Images;
+            });
+        }
+
         PrivateFile.Write(_layout.ReadyFile, ReadyFacts());
         output.WriteLine($"ready in {time.GetElapsedTime(began).TotalSeconds:0.0} s; {HostFacts.ResidentBytes(Environment.ProcessId) >> 20} MiB resident");
         output.WriteLine();
