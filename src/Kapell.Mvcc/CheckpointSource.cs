@@ -79,7 +79,7 @@ public sealed unsafe class CheckpointSource
         ReadOnlySpan<byte> bytes = _store.ReadBytes(address);
         Span<byte> into = output.GetSpan(bytes.Length + 8);
         BinaryPrimitives.WriteUInt32LittleEndian(into, (uint)bytes.Length | flags);
-        BinaryPrimitives.WriteUInt32LittleEndian(into[4..], _store.SubOf(address));
+        BinaryPrimitives.WriteUInt32LittleEndian(into[4..], RecordPages.SubOf(address));
         bytes.CopyTo(into[8..]);
         output.Advance(bytes.Length + 8);
     }
@@ -108,10 +108,9 @@ public sealed unsafe class CheckpointSource
         KeyCursor cursor = index.LowerBound(_lastKey);
         for (KeyEntry* entry = index.At(cursor); entry != null; entry = index.At(cursor))
         {
-            ReadOnlySpan<byte> key = KeyEntry.Key(entry);
             if (budget <= 0)
             {
-                _lastKey = key.ToArray();
+                _lastKey = KeyIndex.Key(entry).ToArray();
                 return;
             }
 

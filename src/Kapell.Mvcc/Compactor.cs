@@ -14,8 +14,8 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
     private long _next;
     private bool _pruning;
     private long _target;
-    private int _page = -1;
-    private int _pageOffset;
+    private bool _walking;
+    private PageWalk _walk;
 
     public long CompactRevision { get; private set; }
 
@@ -64,9 +64,9 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
             LogItem item = log[_next];
 
             // Its own record is alive: only what is older than the change at hand, or a tombstone at hand, is released below.
-            ReadOnlySpan<byte> key = KeyValueRecord.Parse(pages.Read(item.Address)).Key;
-            KeyEntry* entry = index.Find(key);
-            Check.That(entry != null);
+            bool found = index.TryFind(KeyValueRecord.KeyOf(RecordPages.Read(item.Address)), out KeyCursor cursor);
+            Check.That(found);
+            KeyEntry* entry = index.At(cursor);
             bool buried = item.Address.IsTombstone && item.Main < _target;
             int dead = KeyEntry.IndexAt(entry, buried ? item.Main : item.Main - 1) + 1;
             for (int i = 0; i < dead; i++)
@@ -76,7 +76,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
             if (dead == entry->Count)
             {
-                index.Remove(entry);
+                index.RemoveAt(cursor);
             }
             else if (dead > 0)
             {
@@ -97,11 +97,10 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
     private bool Evacuate(int budget)
     {
-        if (_page < 0)
+        if (!_walking)
         {
-            _page = pages.FindSparse(SparseLookups);
-            _pageOffset = 0;
-            if (_page < 0)
+            _walking = pages.FindSparse(SparseLookups, out _walk);
+            if (!_walking)
             {
                 return false;
             }
@@ -109,35 +108,33 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
         for (; budget > 0; budget--)
         {
-            _pageOffset = pages.Walk(_page, _pageOffset);
-            if (_pageOffset < 0)
+            if (!pages.Walk(ref _walk, out RecordAddress address))
             {
-                _page = -1;
+                _walking = false;
                 return true;
             }
 
-            Move(_page, _pageOffset);
+            Move(address);
         }
 
         return true;
     }
 
-    private void Move(int page, int offset)
+    private void Move(RecordAddress from)
     {
-        RecordAddress from = new(page, offset, tombstone: false);
-        ReadOnlySpan<byte> bytes = pages.Read(from);
+        ReadOnlySpan<byte> bytes = RecordPages.Read(from);
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
         KeyEntry* entry = index.Find(record.Key);
         Check.That(entry != null);
         int at = KeyEntry.IndexAt(entry, record.ModRevision);
-        while (entry->Items[at].Address.Page != page || entry->Items[at].Address.Offset != offset)
+        while (entry->Items[at].Address.Record != from.Record)
         {
             Check.That(at > 0 && entry->Items[at - 1].Main == record.ModRevision);
             at--;
         }
 
         RecordAddress old = entry->Items[at].Address;
-        RecordAddress moved = pages.Append(bytes.Length, pages.SubOf(old), old.IsTombstone, out Span<byte> into);
+        RecordAddress moved = pages.Append(bytes.Length, RecordPages.SubOf(old), old.IsTombstone, out Span<byte> into);
         bytes.CopyTo(into);
         entry->Items[at].Address = moved;
         for (long position = log.LowerBound(record.ModRevision);

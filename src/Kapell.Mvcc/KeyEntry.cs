@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Kapell.Base;
 
@@ -11,90 +12,77 @@ internal struct RevisionItem
 }
 
 /// <summary>
-/// A key and its revisions, oldest first, in unmanaged memory; the bytes of the key follow the structure. A key with one revision,
-/// the usual case, needs no second block. The address of an entry is stable until <see cref="Free"/>.
+/// A key's revisions, oldest first, in unmanaged memory: 24 bytes while there is one revision, the usual case, and a second block when
+/// there are more. The key itself, and all else about it, stands in the records: with millions of keys a second copy would be a fifth of
+/// the memory. The address of an entry is stable until it is freed.
 /// </summary>
 internal unsafe struct KeyEntry
 {
-    public int KeyLength;
     public int Count;
-    public int Capacity;
-    public RevisionItem* Items;
+    private int _capacity;
 
-    /// <summary>Of the newest revision, zero after a tombstone.</summary>
-    public long Create;
-    public long Version;
-    public long Lease;
+    /// <summary>The revision while there is room for one, else in <see cref="RevisionItem.Main"/> the address of the second block.</summary>
     private RevisionItem _inline;
 
-    public static KeyEntry* Allocate(ReadOnlySpan<byte> key)
+    public readonly RevisionItem* Items => _capacity > 1
+        ? (RevisionItem*)_inline.Main
+        : (RevisionItem*)Unsafe.AsPointer(ref Unsafe.AsRef(in _inline));
+
+    public readonly RevisionItem Newest => Items[Count - 1];
+
+    /// <summary>Bytes of the second block.</summary>
+    public readonly long BlockBytes => _capacity > 1 ? _capacity * (long)sizeof(RevisionItem) : 0;
+
+    public static void Initialize(KeyEntry* entry, RevisionItem item) =>
+        *entry = new KeyEntry { Count = 1, _capacity = 1, _inline = item };
+
+    /// <summary>Frees the second block; the entry itself is its owner's.</summary>
+    public static void FreeBlock(KeyEntry* entry)
     {
-        KeyEntry* entry = (KeyEntry*)NativeMemory.Alloc((nuint)(sizeof(KeyEntry) + key.Length));
-        *entry = default;
-        entry->KeyLength = key.Length;
-        entry->Capacity = 1;
-        entry->Items = &entry->_inline;
-        key.CopyTo(new Span<byte>(entry + 1, key.Length));
-        return entry;
-    }
-
-    public static ReadOnlySpan<byte> Key(KeyEntry* entry) => new(entry + 1, entry->KeyLength);
-
-    public static long SizeOf(KeyEntry* entry) =>
-        sizeof(KeyEntry) + entry->KeyLength + (entry->Capacity > 1 ? entry->Capacity * sizeof(RevisionItem) : 0);
-
-    public static void Free(KeyEntry* entry)
-    {
-        if (entry->Capacity > 1)
+        if (entry->_capacity > 1)
         {
             NativeMemory.Free(entry->Items);
         }
-
-        NativeMemory.Free(entry);
     }
 
     public static void Append(KeyEntry* entry, RevisionItem item)
     {
-        Check.That(entry->Count == 0 || entry->Items[entry->Count - 1].Main <= item.Main);
-        if (entry->Count == entry->Capacity)
+        Check.That(entry->Newest.Main <= item.Main);
+        if (entry->Count == entry->_capacity)
         {
-            int capacity = entry->Capacity == 1 ? 4 : entry->Capacity * 2;
-            RevisionItem* items = (RevisionItem*)NativeMemory.Alloc((nuint)(capacity * sizeof(RevisionItem)));
+            int capacity = entry->_capacity * 2;
+            RevisionItem* items = (RevisionItem*)NativeMemory.Alloc((nuint)(capacity * (long)sizeof(RevisionItem)));
             new ReadOnlySpan<RevisionItem>(entry->Items, entry->Count).CopyTo(new Span<RevisionItem>(items, capacity));
-            if (entry->Capacity > 1)
-            {
-                NativeMemory.Free(entry->Items);
-            }
-
-            entry->Items = items;
-            entry->Capacity = capacity;
+            FreeBlock(entry);
+            entry->_inline.Main = (nint)items;
+            entry->_capacity = capacity;
         }
 
         entry->Items[entry->Count++] = item;
     }
 
-    /// <summary>Forgets the oldest <paramref name="count"/> revisions.</summary>
+    /// <summary>Forgets the oldest <paramref name="count"/> revisions; one must stay.</summary>
     public static void DropOldest(KeyEntry* entry, int count)
     {
-        Check.That(count <= entry->Count);
+        Check.That(count < entry->Count);
+        RevisionItem* items = entry->Items;
         int left = entry->Count - count;
-        new ReadOnlySpan<RevisionItem>(entry->Items + count, left).CopyTo(new Span<RevisionItem>(entry->Items, left));
+        new ReadOnlySpan<RevisionItem>(items + count, left).CopyTo(new Span<RevisionItem>(items, left));
         entry->Count = left;
-        if (left <= 1 && entry->Capacity > 1)
+        if (left == 1 && entry->_capacity > 1)
         {
-            RevisionItem* items = entry->Items;
-            entry->_inline = left == 1 ? items[0] : default;
-            entry->Items = &entry->_inline;
-            entry->Capacity = 1;
+            RevisionItem last = items[0];
             NativeMemory.Free(items);
+            Initialize(entry, last);
         }
     }
 
     /// <summary>The index of the newest revision not after <paramref name="main"/>, or -1.</summary>
     public static int IndexAt(KeyEntry* entry, long main)
     {
+        RevisionItem* items = entry->Items;
         int high = entry->Count - 1;
-        if (high >= 0 && entry->Items[high].Main <= main)
+        if (items[high].Main <= main)
         {
             return high;
         }
@@ -103,7 +91,7 @@ internal unsafe struct KeyEntry
         while (high - low > 1)
         {
             int middle = (low + high) >>> 1;
-            if (entry->Items[middle].Main <= main)
+            if (items[middle].Main <= main)
             {
                 low = middle;
             }

@@ -7,18 +7,24 @@ internal struct KeyCursor
 {
     public int Leaf;
     public int Slot;
+
+    public readonly bool IsBefore(in KeyCursor other) => Leaf < other.Leaf || (Leaf == other.Leaf && Slot < other.Slot);
 }
 
 /// <summary>
 /// The keys in byte order: a B+tree of height two, that is, leaves of up to 128 keys under one sorted array of leaves. Splitting a
 /// leaf moves the rest of that array, which for ten million keys costs some microseconds every 64 insertions, and a search is two
-/// binary searches without a walk of nodes. Owns its entries.
+/// binary searches without a walk of nodes. Owns its entries; a key is read from its newest record, which must stay as long as its entry.
 /// </summary>
 internal sealed unsafe class KeyIndex : IDisposable
 {
     private const int LeafSlots = 128;
 
+    private readonly KeyEntryPool _entries = new();
     private Leaf[] _leaves = [new Leaf()];
+
+    /// <summary>The first entry of each leaf, so that the search among leaves does not visit them.</summary>
+    private nint[] _firsts = [0];
     private int _leafCount = 1;
 
     public long Count { get; private set; }
@@ -26,75 +32,82 @@ internal sealed unsafe class KeyIndex : IDisposable
     /// <summary>Bytes of all entries.</summary>
     public long Bytes { get; private set; }
 
-    public KeyEntry* Find(ReadOnlySpan<byte> key)
+    /// <summary>The bytes of an entry's key; valid until its newest record is released.</summary>
+    public static ReadOnlySpan<byte> Key(KeyEntry* entry) => KeyValueRecord.KeyOf(RecordPages.Read(entry->Newest.Address));
+
+    public KeyEntry* Find(ReadOnlySpan<byte> key) => TryFind(key, out KeyCursor cursor) ? At(cursor) : null;
+
+    /// <summary>Where the key is, or where it belongs.</summary>
+    public bool TryFind(ReadOnlySpan<byte> key, out KeyCursor cursor)
     {
-        KeyCursor cursor = LowerBound(key);
-        KeyEntry* entry = At(cursor);
-        return entry != null && KeyEntry.Key(entry).SequenceEqual(key) ? entry : null;
+        cursor = default;
+        cursor.Leaf = LeafOf(key);
+        Leaf leaf = _leaves[cursor.Leaf];
+        cursor.Slot = leaf.LowerBound(key);
+        return cursor.Slot < leaf.Count && Key(leaf.Entry(cursor.Slot)).SequenceEqual(key);
     }
 
-    public KeyEntry* FindOrAdd(ReadOnlySpan<byte> key)
+    /// <summary>A new key at the place that <see cref="TryFind"/> gave for it.</summary>
+    public KeyEntry* Insert(KeyCursor at, RevisionItem first)
     {
-        int leafIndex = LeafOf(key);
-        Leaf leaf = _leaves[leafIndex];
-        int slot = leaf.LowerBound(key);
-        if (slot < leaf.Count)
-        {
-            KeyEntry* found = leaf.Entry(slot);
-            if (KeyEntry.Key(found).SequenceEqual(key))
-            {
-                return found;
-            }
-        }
-
-        KeyEntry* entry = KeyEntry.Allocate(key);
+        KeyEntry* entry = _entries.Take();
+        KeyEntry.Initialize(entry, first);
         Count++;
-        Bytes += KeyEntry.SizeOf(entry);
+        Bytes += sizeof(KeyEntry);
+        Leaf leaf = _leaves[at.Leaf];
         if (leaf.Count == LeafSlots)
         {
-            Leaf right = leaf.Split(slot);
-            InsertLeaf(leafIndex + 1, right);
-            if (slot > leaf.Count)
+            Leaf right = leaf.Split(at.Slot);
+            InsertLeaf(at.Leaf + 1, right);
+            if (at.Slot > leaf.Count)
             {
-                slot -= leaf.Count;
+                at.Slot -= leaf.Count;
+                at.Leaf++;
                 leaf = right;
             }
         }
 
-        leaf.Insert(slot, entry);
+        leaf.Insert(at.Slot, entry);
+        if (at.Slot == 0)
+        {
+            _firsts[at.Leaf] = (nint)entry;
+        }
+
         return entry;
     }
 
     public void Append(KeyEntry* entry, RevisionItem item)
     {
-        long before = KeyEntry.SizeOf(entry);
+        Bytes -= entry->BlockBytes;
         KeyEntry.Append(entry, item);
-        Bytes += KeyEntry.SizeOf(entry) - before;
+        Bytes += entry->BlockBytes;
     }
 
     public void DropOldest(KeyEntry* entry, int count)
     {
-        long before = KeyEntry.SizeOf(entry);
+        Bytes -= entry->BlockBytes;
         KeyEntry.DropOldest(entry, count);
-        Bytes += KeyEntry.SizeOf(entry) - before;
+        Bytes += entry->BlockBytes;
     }
 
-    public void Remove(KeyEntry* entry)
+    public void RemoveAt(KeyCursor at)
     {
-        int leafIndex = LeafOf(KeyEntry.Key(entry));
-        Leaf leaf = _leaves[leafIndex];
-        int slot = leaf.LowerBound(KeyEntry.Key(entry));
-        Check.That(slot < leaf.Count && leaf.Entry(slot) == entry);
-        leaf.RemoveAt(slot);
+        Leaf leaf = _leaves[at.Leaf];
+        KeyEntry* entry = leaf.Entry(at.Slot);
+        leaf.RemoveAt(at.Slot);
         if (leaf.Count == 0 && _leafCount > 1)
         {
-            Array.Copy(_leaves, leafIndex + 1, _leaves, leafIndex, _leafCount - leafIndex - 1);
-            _leaves[--_leafCount] = null!;
+            RemoveLeaf(at.Leaf);
+        }
+        else if (at.Slot == 0)
+        {
+            _firsts[at.Leaf] = leaf.Count == 0 ? 0 : (nint)leaf.Entry(0);
         }
 
         Count--;
-        Bytes -= KeyEntry.SizeOf(entry);
-        KeyEntry.Free(entry);
+        Bytes -= sizeof(KeyEntry) + entry->BlockBytes;
+        KeyEntry.FreeBlock(entry);
+        _entries.Return(entry);
     }
 
     /// <summary>The first key not before <paramref name="key"/>.</summary>
@@ -105,6 +118,24 @@ internal sealed unsafe class KeyIndex : IDisposable
         cursor.Slot = _leaves[cursor.Leaf].LowerBound(key);
         Settle(ref cursor);
         return cursor;
+    }
+
+    /// <summary>Where a range ends that begins at <paramref name="start"/>. End: empty for the one key, a zero byte for all that follow.</summary>
+    public KeyCursor EndOf(KeyCursor start, ReadOnlySpan<byte> key, ReadOnlySpan<byte> end)
+    {
+        if (end.IsEmpty)
+        {
+            KeyEntry* entry = At(start);
+            KeyCursor after = start;
+            if (entry != null && Key(entry).SequenceEqual(key))
+            {
+                Next(ref after);
+            }
+
+            return after;
+        }
+
+        return KeyRange.IsUnbounded(end) ? new KeyCursor { Leaf = _leafCount } : LowerBound(end);
     }
 
     /// <summary>The entry at the cursor, or null at the end.</summary>
@@ -124,11 +155,13 @@ internal sealed unsafe class KeyIndex : IDisposable
         {
             for (int slot = 0; slot < _leaves[i].Count; slot++)
             {
-                KeyEntry.Free(_leaves[i].Entry(slot));
+                KeyEntry.FreeBlock(_leaves[i].Entry(slot));
             }
         }
 
+        _entries.Dispose();
         _leaves = [new Leaf()];
+        _firsts = [0];
         _leafCount = 1;
         Count = 0;
         Bytes = 0;
@@ -151,7 +184,7 @@ internal sealed unsafe class KeyIndex : IDisposable
         while (high - low > 1)
         {
             int middle = (low + high) >>> 1;
-            if (KeyEntry.Key(_leaves[middle].Entry(0)).SequenceCompareTo(key) <= 0)
+            if (Key((KeyEntry*)_firsts[middle]).SequenceCompareTo(key) <= 0)
             {
                 low = middle;
             }
@@ -169,11 +202,21 @@ internal sealed unsafe class KeyIndex : IDisposable
         if (_leafCount == _leaves.Length)
         {
             Array.Resize(ref _leaves, _leaves.Length * 2);
+            Array.Resize(ref _firsts, _leaves.Length);
         }
 
         Array.Copy(_leaves, at, _leaves, at + 1, _leafCount - at);
+        Array.Copy(_firsts, at, _firsts, at + 1, _leafCount - at);
         _leaves[at] = leaf;
+        _firsts[at] = leaf.Count == 0 ? 0 : (nint)leaf.Entry(0);
         _leafCount++;
+    }
+
+    private void RemoveLeaf(int at)
+    {
+        Array.Copy(_leaves, at + 1, _leaves, at, _leafCount - at - 1);
+        Array.Copy(_firsts, at + 1, _firsts, at, _leafCount - at - 1);
+        _leaves[--_leafCount] = null!;
     }
 
     private sealed class Leaf
@@ -191,7 +234,7 @@ internal sealed unsafe class KeyIndex : IDisposable
             while (low < high)
             {
                 int middle = (low + high) >>> 1;
-                if (KeyEntry.Key((KeyEntry*)_entries[middle]).SequenceCompareTo(key) < 0)
+                if (Key((KeyEntry*)_entries[middle]).SequenceCompareTo(key) < 0)
                 {
                     low = middle + 1;
                 }
@@ -217,7 +260,7 @@ internal sealed unsafe class KeyIndex : IDisposable
             Count--;
         }
 
-        /// <summary>Moves the upper half away; all but nothing when keys come in rising order, so that such leaves stay full.</summary>
+        /// <summary>Moves the upper half away; nothing when keys come in rising order, so that such leaves stay full.</summary>
         public Leaf Split(int insertingAt)
         {
             int keep = insertingAt == Count ? Count - 1 : Count / 2;

@@ -56,6 +56,20 @@ public readonly ref struct KeyValueRecord
     /// <summary>The encoding of the key alone, with which each record begins.</summary>
     public ReadOnlySpan<byte> KeyField => Bytes[..(1 + VarintSize((ulong)Key.Length) + Key.Length)];
 
+    /// <summary>The key of a record that was written here: it comes first.</summary>
+    internal static ReadOnlySpan<byte> KeyOf(ReadOnlySpan<byte> bytes)
+    {
+        int length = bytes[1];
+        if (length < 0x80)
+        {
+            return bytes.Slice(2, length);
+        }
+
+        int at = 1;
+        ulong size = ReadVarint(bytes, ref at);
+        return Take(bytes, ref at, size);
+    }
+
     /// <exception cref="FormatException">The bytes are no record of ours.</exception>
     public static KeyValueRecord Parse(ReadOnlySpan<byte> bytes)
     {

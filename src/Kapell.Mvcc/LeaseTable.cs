@@ -129,14 +129,16 @@ public sealed class LeaseTable
         }
     }
 
-    internal void Attach(long id, nint key)
-    {
-        Check.That(_leases[id].Keys.Add(key));
-    }
+    /// <summary>Nothing happens to a key that is attached already.</summary>
+    internal void Attach(long id, nint key) => _leases[id].Keys.Add(key);
 
+    /// <summary>The lease that a key names may be gone, or be another of the same id: then there is nothing to detach.</summary>
     internal void Detach(long id, nint key)
     {
-        Check.That(_leases[id].Keys.Remove(key));
+        if (_leases.TryGetValue(id, out Lease? lease))
+        {
+            lease.Keys.Remove(key);
+        }
     }
 
     internal nint[] KeysOf(long id) => [.. _leases[id].Keys];

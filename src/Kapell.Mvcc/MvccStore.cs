@@ -59,11 +59,9 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>The newest revision, or inside a write that has changed something the one it makes.</summary>
     public long ViewRevision => _writing && _log.End > _firstPosition ? Revision + 1 : Revision;
 
-    public KeyValueRecord Read(RecordAddress address) => KeyValueRecord.Parse(_pages.Read(address));
+    public KeyValueRecord Read(RecordAddress address) => KeyValueRecord.Parse(RecordPages.Read(address));
 
-    internal uint SubOf(RecordAddress address) => _pages.SubOf(address);
-
-    public ReadOnlySpan<byte> ReadBytes(RecordAddress address) => _pages.Read(address);
+    public ReadOnlySpan<byte> ReadBytes(RecordAddress address) => RecordPages.Read(address);
 
     public RevisionStatus CheckRevision(long revision) =>
         revision > ViewRevision ? RevisionStatus.Future
@@ -118,18 +116,33 @@ public sealed unsafe class MvccStore : IDisposable
         Check.That(_writing);
         Counts.Puts++;
         long main = Revision + 1;
-        KeyEntry* entry = _index.FindOrAdd(key);
-        if (entry->Create == 0)
+        long create = main;
+        long version = 1;
+        long leaseBefore = 0;
+        bool known = _index.TryFind(key, out KeyCursor cursor);
+        KeyEntry* entry = known ? _index.At(cursor) : null;
+        if (known && IsAlive(entry))
         {
-            entry->Create = main;
+            KeyValueRecord before = Read(entry->Newest.Address);
+            create = before.CreateRevision;
+            version = before.Version + 1;
+            leaseBefore = before.Lease;
         }
 
-        entry->Version++;
-        ChangeLease(entry, lease);
-        int size = KeyValueRecord.SizeOf(key.Length, value.Length, entry->Create, main, entry->Version, lease);
+        int size = KeyValueRecord.SizeOf(key.Length, value.Length, create, main, version, lease);
         RecordAddress address = _pages.Append(size, NextSub, tombstone: false, out Span<byte> into);
-        KeyValueRecord.Write(into, key, value, entry->Create, main, entry->Version, lease);
-        _index.Append(entry, new RevisionItem { Main = main, Address = address });
+        KeyValueRecord.Write(into, key, value, create, main, version, lease);
+        RevisionItem item = new() { Main = main, Address = address };
+        if (known)
+        {
+            _index.Append(entry, item);
+        }
+        else
+        {
+            entry = _index.Insert(cursor, item);
+        }
+
+        ChangeLease(entry, leaseBefore, lease);
         _log.Add(main, address);
     }
 
@@ -140,21 +153,16 @@ public sealed unsafe class MvccStore : IDisposable
         Counts.Deletes++;
         long count = 0;
         KeyCursor cursor = _index.LowerBound(key);
-        for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
+        KeyCursor last = _index.EndOf(cursor, key, end);
+        for (; cursor.IsBefore(last); _index.Next(ref cursor))
         {
-            if (!KeyRange.Contains(key, end, KeyEntry.Key(entry)))
+            KeyEntry* entry = _index.At(cursor);
+            if (IsAlive(entry))
             {
-                break;
-            }
-
-            if (entry->Create != 0)
-            {
-                deleted?.Add(entry->Items[entry->Count - 1].Address);
+                deleted?.Add(entry->Newest.Address);
                 Bury(entry);
                 count++;
             }
-
-            _index.Next(ref cursor);
         }
 
         return count;
@@ -193,7 +201,7 @@ public sealed unsafe class MvccStore : IDisposable
 
         // Sorted, so that every member gives the deletions the same order. etcd: lessor.go Revoke
         nint[] keys = Leases.KeysOf(id);
-        Array.Sort(keys, static (a, b) => KeyEntry.Key((KeyEntry*)a).SequenceCompareTo(KeyEntry.Key((KeyEntry*)b)));
+        Array.Sort(keys, static (a, b) => KeyIndex.Key((KeyEntry*)a).SequenceCompareTo(KeyIndex.Key((KeyEntry*)b)));
         foreach (nint key in keys)
         {
             Bury((KeyEntry*)key);
@@ -208,7 +216,7 @@ public sealed unsafe class MvccStore : IDisposable
         List<byte[]> keys = [];
         foreach (nint key in Leases.KeysOf(id))
         {
-            keys.Add(KeyEntry.Key((KeyEntry*)key).ToArray());
+            keys.Add(KeyIndex.Key((KeyEntry*)key).ToArray());
         }
 
         keys.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
@@ -306,12 +314,18 @@ public sealed unsafe class MvccStore : IDisposable
     internal void RestoreRecord(ReadOnlySpan<byte> bytes, uint sub, bool tombstone, bool inLog)
     {
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
-        KeyEntry* entry = _index.FindOrAdd(record.Key);
         RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
-        entry->Create = record.CreateRevision;
-        entry->Version = record.Version;
-        _index.Append(entry, new RevisionItem { Main = record.ModRevision, Address = address });
+        RevisionItem item = new() { Main = record.ModRevision, Address = address };
+        if (_index.TryFind(record.Key, out KeyCursor cursor))
+        {
+            _index.Append(_index.At(cursor), item);
+        }
+        else
+        {
+            _index.Insert(cursor, item);
+        }
+
         if (inLog)
         {
             _log.Add(record.ModRevision, address);
@@ -326,13 +340,18 @@ public sealed unsafe class MvccStore : IDisposable
     {
         Check.That(revision >= Revision);
         Revision = revision;
+        if (Leases.Count == 0)
+        {
+            return;
+        }
+
         KeyCursor cursor = _index.LowerBound([]);
         for (KeyEntry* entry = _index.At(cursor); entry != null; entry = _index.At(cursor))
         {
-            long lease = Read(entry->Items[entry->Count - 1].Address).Lease;
+            long lease = Read(entry->Newest.Address).Lease;
             if (Leases.Contains(lease))
             {
-                ChangeLease(entry, lease);
+                Leases.Attach(lease, (nint)entry);
             }
 
             _index.Next(ref cursor);
@@ -350,10 +369,9 @@ public sealed unsafe class MvccStore : IDisposable
     private void Bury(KeyEntry* entry)
     {
         long main = Revision + 1;
-        ReadOnlySpan<byte> key = KeyEntry.Key(entry);
-        ChangeLease(entry, 0);
-        entry->Create = 0;
-        entry->Version = 0;
+        KeyValueRecord before = Read(entry->Newest.Address);
+        ReadOnlySpan<byte> key = before.Key;
+        ChangeLease(entry, before.Lease, 0);
         int size = KeyValueRecord.SizeOf(key.Length, 0, 0, main, 0, 0);
         RecordAddress address = _pages.Append(size, NextSub, tombstone: true, out Span<byte> into);
         KeyValueRecord.Write(into, key, default, 0, main, 0, 0);
@@ -361,23 +379,18 @@ public sealed unsafe class MvccStore : IDisposable
         _log.Add(main, address);
     }
 
-    private void ChangeLease(KeyEntry* entry, long lease)
+    private void ChangeLease(KeyEntry* entry, long before, long after)
     {
-        if (entry->Lease == lease)
+        if (before != 0 && before != after)
         {
-            return;
+            Leases.Detach(before, (nint)entry);
         }
 
-        if (entry->Lease != 0)
+        if (after != 0)
         {
-            Leases.Detach(entry->Lease, (nint)entry);
+            Leases.Attach(after, (nint)entry);
         }
-
-        if (lease != 0)
-        {
-            Leases.Attach(lease, (nint)entry);
-        }
-
-        entry->Lease = lease;
     }
+
+    private static bool IsAlive(KeyEntry* entry) => !entry->Newest.Address.IsTombstone;
 }

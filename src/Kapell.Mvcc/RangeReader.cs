@@ -9,15 +9,12 @@ internal static unsafe class RangeReader
         bool fetch = !query.CountOnly;
         KeyIndex index = store.Index;
         KeyCursor cursor = index.LowerBound(query.Key);
-        bool unbounded = KeyRange.IsUnbounded(query.End);
-        for (KeyEntry* entry = index.At(cursor); entry != null; entry = index.At(cursor))
-        {
-            ReadOnlySpan<byte> key = KeyEntry.Key(entry);
-            if (query.End.IsEmpty ? !key.SequenceEqual(query.Key) : !unbounded && key.SequenceCompareTo(query.End) >= 0)
-            {
-                break;
-            }
 
+        // The end is looked up once: no key between is read, so counting touches the index alone.
+        KeyCursor end = index.EndOf(cursor, query.Key, query.End);
+        for (; cursor.IsBefore(end); index.Next(ref cursor))
+        {
+            KeyEntry* entry = index.At(cursor);
             int item = KeyEntry.IndexAt(entry, at);
             if (item >= 0 && !entry->Items[item].Address.IsTombstone)
             {
@@ -27,13 +24,6 @@ internal static unsafe class RangeReader
                     result.Records.Add(entry->Items[item].Address);
                 }
             }
-
-            if (query.End.IsEmpty)
-            {
-                break;
-            }
-
-            index.Next(ref cursor);
         }
 
         if (!query.NeedsAll)

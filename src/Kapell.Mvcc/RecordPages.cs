@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using Kapell.Base;
 
@@ -7,18 +6,19 @@ namespace Kapell.Mvcc;
 /// <summary>
 /// Records in append-only pages outside the collected heap. A page is given back when its last record is released; a page that
 /// is mostly dead is emptied by its owner (<see cref="FindSparse"/>, <see cref="Walk"/>) in small steps.
-/// A record is its length (4 bytes, the top bit set once it is dead), its place within its revision (4 bytes) and its bytes.
+/// A record is its length (4 bytes, the top bit set once it is dead), its place within its revision (4 bytes) and its bytes. A page
+/// begins at a multiple of its size, so that the address of a record, which never begins later than that, tells its page.
 /// </summary>
 internal sealed unsafe class RecordPages : IDisposable
 {
     private const int PageBytes = 1 << 20;
-    private const int LengthBytes = 4;
     private const int HeaderBytes = 8;
     private const uint DeadBit = 0x8000_0000;
 
-    private readonly List<Page> _pages = [];
+    private readonly List<nint> _pages = [];
     private readonly Stack<int> _freeSlots = new();
-    private int _current = -1;
+    private Page* _current;
+    private long _lastId;
     private int _sparseCursor;
 
     /// <summary>Bytes of records that somebody can still read.</summary>
@@ -27,137 +27,158 @@ internal sealed unsafe class RecordPages : IDisposable
     /// <summary>Bytes held from the system.</summary>
     public long AllocatedBytes { get; private set; }
 
+    public static ReadOnlySpan<byte> Read(RecordAddress address)
+    {
+        byte* record = address.Record;
+        uint length = *(uint*)record;
+        Check.That(length < DeadBit);
+        return new ReadOnlySpan<byte>(record + HeaderBytes, (int)length);
+    }
+
+    public static uint SubOf(RecordAddress address) => *(uint*)(address.Record + 4);
+
+    /// <summary>The next live record of the page, or false at its end; the page may have been given back since the walk began.</summary>
+    public bool Walk(ref PageWalk walk, out RecordAddress address)
+    {
+        Page* page = (Page*)_pages[walk.Slot];
+        while (page != null && page->Id == walk.PageId && walk.Offset < page->Used)
+        {
+            byte* record = (byte*)page + walk.Offset;
+            uint header = *(uint*)record;
+            walk.Offset += SizeOf((int)(header & ~DeadBit));
+            if (header < DeadBit)
+            {
+                address = new RecordAddress(record, tombstone: false);
+                return true;
+            }
+        }
+
+        address = default;
+        return false;
+    }
+
     /// <param name="sub">Its place among the changes of one revision: the second half of etcd's revisions.</param>
     public RecordAddress Append(int length, uint sub, bool tombstone, out Span<byte> into)
     {
         Check.That(length > 0);
-        int needed = length + HeaderBytes;
-        if (_current < 0 || _pages[_current].Capacity - _pages[_current].Used < needed)
+        int needed = SizeOf(length);
+        if (_current == null || _current->Capacity - _current->Used < needed)
         {
             OpenPage(needed);
         }
 
-        Page page = _pages[_current];
-        int offset = page.Used;
-        page.Used += needed;
-        page.LiveBytes += needed;
+        byte* record = (byte*)_current + _current->Used;
+        _current->Used += needed;
+        _current->LiveBytes += needed;
         LiveBytes += needed;
-        BinaryPrimitives.WriteInt32LittleEndian(new Span<byte>(page.Start + offset, LengthBytes), length);
-        BinaryPrimitives.WriteUInt32LittleEndian(new Span<byte>(page.Start + offset + LengthBytes, LengthBytes), sub);
-        into = new Span<byte>(page.Start + offset + HeaderBytes, length);
-        return new RecordAddress(_current, offset, tombstone);
+        *(int*)record = length;
+        *(uint*)(record + 4) = sub;
+        into = new Span<byte>(record + HeaderBytes, length);
+        return new RecordAddress(record, tombstone);
     }
-
-    public ReadOnlySpan<byte> Read(RecordAddress address)
-    {
-        Page page = _pages[address.Page];
-        uint length = *(uint*)(page.Start + address.Offset);
-        Check.That(length < DeadBit);
-        return new ReadOnlySpan<byte>(page.Start + address.Offset + HeaderBytes, (int)length);
-    }
-
-    public uint SubOf(RecordAddress address) => BinaryPrimitives.ReadUInt32LittleEndian(
-        new ReadOnlySpan<byte>(_pages[address.Page].Start + address.Offset + LengthBytes, LengthBytes));
 
     public void Release(RecordAddress address)
     {
-        Page page = _pages[address.Page];
-        uint* header = (uint*)(page.Start + address.Offset);
+        Page* page = PageOf(address);
+        uint* header = (uint*)address.Record;
         Check.That(*header < DeadBit);
-        int bytes = (int)*header + HeaderBytes;
+        int bytes = SizeOf((int)*header);
         *header |= DeadBit;
-        page.LiveBytes -= bytes;
+        page->LiveBytes -= bytes;
         LiveBytes -= bytes;
-        if (page.LiveBytes == 0 && address.Page != _current)
+        if (page->LiveBytes == 0 && page != _current)
         {
-            ClosePage(address.Page);
+            ClosePage(page);
         }
     }
 
-    /// <summary>A sealed page of which less than half is alive, or -1; looks at no more than <paramref name="budget"/> pages.</summary>
-    public int FindSparse(int budget)
+    /// <summary>A walk of a sealed page of which less than half is alive; looks at no more than <paramref name="budget"/> pages.</summary>
+    public bool FindSparse(int budget, out PageWalk walk)
     {
         for (int i = 0; i < budget && _pages.Count > 0; i++)
         {
             _sparseCursor = (_sparseCursor + 1) % _pages.Count;
-            Page page = _pages[_sparseCursor];
-            if (page.Start != null && _sparseCursor != _current && page.LiveBytes < page.Used / 2)
+            Page* page = (Page*)_pages[_sparseCursor];
+            if (page != null && page != _current && page->LiveBytes < page->Used / 2)
             {
-                return _sparseCursor;
+                walk = new PageWalk { Slot = _sparseCursor, PageId = page->Id, Offset = sizeof(Page) };
+                return true;
             }
         }
 
-        return -1;
-    }
-
-    /// <summary>The offset of the first live record at or after <paramref name="offset"/>, or -1.</summary>
-    public int Walk(int pageIndex, int offset)
-    {
-        Page page = _pages[pageIndex];
-        while (page.Start != null && offset < page.Used)
-        {
-            uint header = *(uint*)(page.Start + offset);
-            if (header < DeadBit)
-            {
-                return offset;
-            }
-
-            offset += (int)(header & ~DeadBit) + HeaderBytes;
-        }
-
-        return -1;
+        walk = default;
+        return false;
     }
 
     public void Dispose()
     {
         for (int i = 0; i < _pages.Count; i++)
         {
-            if (_pages[i].Start != null)
+            if (_pages[i] != 0)
             {
-                ClosePage(i);
+                ClosePage((Page*)_pages[i]);
             }
         }
 
-        _current = -1;
+        _pages.Clear();
+        _freeSlots.Clear();
+        _current = null;
     }
+
+    private static Page* PageOf(RecordAddress address) => (Page*)((nuint)address.Record & ~(nuint)(PageBytes - 1));
+
+    /// <summary>Whole words, so that the numbers before each record are read in one piece.</summary>
+    private static int SizeOf(int length) => (length + HeaderBytes + 3) & ~3;
 
     private void OpenPage(int needed)
     {
-        int before = _current;
-        int capacity = Math.Max(PageBytes, needed);
-        Page page = new() { Start = (byte*)NativeMemory.Alloc((nuint)capacity), Capacity = capacity };
+        Page* before = _current;
+        int capacity = Math.Max(PageBytes, needed + sizeof(Page));
+        Page* page = (Page*)NativeMemory.AlignedAlloc((nuint)capacity, PageBytes);
+        *page = new Page { Id = ++_lastId, Capacity = capacity, Used = sizeof(Page) };
         AllocatedBytes += capacity;
         if (_freeSlots.TryPop(out int slot))
         {
-            _pages[slot] = page;
+            _pages[slot] = (nint)page;
         }
         else
         {
             slot = _pages.Count;
-            _pages.Add(page);
+            _pages.Add((nint)page);
         }
 
-        _current = slot;
-        if (before >= 0 && _pages[before].LiveBytes == 0)
+        page->Slot = slot;
+        _current = page;
+        if (before != null && before->LiveBytes == 0)
         {
             ClosePage(before);
         }
     }
 
-    private void ClosePage(int index)
+    private void ClosePage(Page* page)
     {
-        Page page = _pages[index];
-        NativeMemory.Free(page.Start);
-        page.Start = null;
-        AllocatedBytes -= page.Capacity;
-        _freeSlots.Push(index);
+        AllocatedBytes -= page->Capacity;
+        LiveBytes -= page->LiveBytes;
+        _freeSlots.Push(page->Slot);
+        _pages[page->Slot] = 0;
+        NativeMemory.AlignedFree(page);
     }
 
-    private sealed class Page
+    /// <summary>What a page begins with.</summary>
+    private struct Page
     {
-        public byte* Start;
+        public long Id;
+        public int Slot;
         public int Capacity;
         public int Used;
         public int LiveBytes;
     }
+}
+
+/// <summary>How far the records of one page were looked at. The page is named by its number, for its place may hold another by now.</summary>
+internal struct PageWalk
+{
+    public int Slot;
+    public long PageId;
+    public int Offset;
 }

@@ -55,7 +55,7 @@ public sealed unsafe class RevisionSource
         {
             if (budget <= 0)
             {
-                _lastKey = KeyEntry.Key(entry).ToArray();
+                _lastKey = KeyIndex.Key(entry).ToArray();
                 return true;
             }
 
@@ -63,7 +63,7 @@ public sealed unsafe class RevisionSource
             if (at >= 0 && !entry->Items[at].Address.IsTombstone)
             {
                 RecordAddress address = entry->Items[at].Address;
-                _base.Add(new Item(entry->Items[at].Main, _store.SubOf(address), address));
+                _base.Add(new Item(entry->Items[at].Main, RecordPages.SubOf(address), address));
             }
 
             index.Next(ref cursor);
@@ -114,7 +114,7 @@ public sealed unsafe class RevisionSource
     private int Give(RevisionSink sink, long main, RecordAddress address)
     {
         KeyValueRecord record = _store.Read(address);
-        sink(new RevisionKey(main, _store.SubOf(address), address.IsTombstone), record);
+        sink(new RevisionKey(main, RecordPages.SubOf(address), address.IsTombstone), record);
         return record.Bytes.Length + EntryCost;
     }
 

@@ -11,16 +11,16 @@ public static unsafe class StoreHash
     public static uint Compute(MvccStore store, long revision)
     {
         Hasher hasher = new();
-        foreach ((long main, RecordAddress address) in Kept(store, revision).OrderBy(i => i.Main).ThenBy(i => store.SubOf(i.Address)))
+        foreach ((long main, RecordAddress address) in Kept(store, revision).OrderBy(i => i.Main).ThenBy(i => RecordPages.SubOf(i.Address)))
         {
-            hasher.Add(new RevisionKey(main, store.SubOf(address), false), store.Read(address));
+            hasher.Add(new RevisionKey(main, RecordPages.SubOf(address), false), store.Read(address));
         }
 
         long end = store.Log.LowerBound(revision + 1);
         for (long position = store.Log.LowerBound(store.CompactRevision + 1); position < end; position++)
         {
             LogItem item = store.Log[position];
-            hasher.Add(new RevisionKey(item.Main, store.SubOf(item.Address), item.Address.IsTombstone), store.Read(item.Address));
+            hasher.Add(new RevisionKey(item.Main, RecordPages.SubOf(item.Address), item.Address.IsTombstone), store.Read(item.Address));
         }
 
         return hasher.Value;
