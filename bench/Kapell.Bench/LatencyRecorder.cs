@@ -47,6 +47,22 @@ internal sealed class LatencyRecorder
         return TimeSpan.Zero;
     }
 
+    /// <summary>How many lie above the bound before and not above this one.</summary>
+    public IEnumerable<(double UpToMilliseconds, long Count)> ByMilliseconds(IReadOnlyList<double> bounds)
+    {
+        int bucket = 0;
+        foreach (double bound in bounds)
+        {
+            long count = 0;
+            for (; bucket < _counts.Length && UpperOf(bucket) <= bound * 1e6; bucket++)
+            {
+                count += _counts[bucket];
+            }
+
+            yield return (bound, count);
+        }
+    }
+
     public TimeSpan Max => TimeSpan.FromTicks(_max / 100);
 
     public long Total() => Count = _counts.Sum();

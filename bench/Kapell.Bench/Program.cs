@@ -1,5 +1,6 @@
 using Kapell.Base;
 using Kapell.Bench;
+using Kapell.Bench.Scale;
 
 using CancellationTokenSource stopping = new();
 Console.CancelKeyPress += (_, e) =>
@@ -9,7 +10,9 @@ Console.CancelKeyPress += (_, e) =>
 };
 try
 {
-    return await BenchCommand.RunAsync(args, Console.Out, stopping.Token);
+    return args is ["scale", ..]
+        ? await ScaleCommand.RunAsync(args[1..], Console.Out, stopping.Token)
+        : await BenchCommand.RunAsync(args, Console.Out, stopping.Token);
 }
 catch (FlagException e)
 {

@@ -344,8 +344,14 @@ internal sealed class LeaderRole(RaftCore core)
     {
         SnapshotMetadata? snapshot = Checkpoint;
         // A silent member would only make us hold a checkpoint for it; and without a checkpoint we wait for one.
-        if (!progress.RecentActive || snapshot is null || snapshot.Index < core.Log.Snapshot.Index)
+        if (!progress.RecentActive)
         {
+            return false;
+        }
+
+        if (snapshot is null || snapshot.Index < core.Log.Snapshot.Index)
+        {
+            CheckpointWanted = true;
             return false;
         }
 
@@ -356,6 +362,27 @@ internal sealed class LeaderRole(RaftCore core)
 
     /// <summary>The newest checkpoint the host has on its disk.</summary>
     public SnapshotMetadata? Checkpoint { get; set; }
+
+    public bool CheckpointWanted { get; set; }
+
+    /// <summary>What every other member is known to have, or will have with the checkpoint on its way; null when there is no other.</summary>
+    public LogIndex? MatchedByAll
+    {
+        get
+        {
+            LogIndex? least = null;
+            foreach ((MemberId id, Progress progress) in core.Members.All)
+            {
+                LogIndex matched = LogIndex.Max(progress.Match, progress.PendingSnapshot);
+                if (id != core.Id && (least is null || matched < least))
+                {
+                    least = matched;
+                }
+            }
+
+            return least;
+        }
+    }
 
     private bool HandOverIfReady(MemberId id, Progress progress)
     {

@@ -21,6 +21,7 @@ internal sealed class RaftLog
             Check.That(entry.Index == Last.Index.Next());
             Check.That(entry.Term >= Last.Term);
             _entries.Add(entry);
+            Bytes += entry.Data.Length;
         }
 
         Durable = HandedOut = Last.Index;
@@ -28,6 +29,11 @@ internal sealed class RaftLog
 
     /// <summary>What lies before the first entry here: the point of the last compaction.</summary>
     public LogPosition Snapshot { get; private set; }
+
+    public int Count => _entries.Count;
+
+    /// <summary>Bytes of the data of the entries held here.</summary>
+    public long Bytes { get; private set; }
 
     public LogIndex First => Snapshot.Index.Next();
 
@@ -106,10 +112,14 @@ internal sealed class RaftLog
         LogIndex first = entries[0].Index;
         Check.That(first > Committed);
         Check.That(first <= Last.Index.Next());
-        _entries.RemoveRange((int)(first - First), _entries.Count - (int)(first - First));
+        Remove((int)(first - First), _entries.Count - (int)(first - First));
         HandedOut = LogIndex.Min(HandedOut, first.Previous());
         Durable = LogIndex.Min(Durable, first.Previous());
         _entries.AddRange(entries);
+        foreach (Entry entry in entries)
+        {
+            Bytes += entry.Data.Length;
+        }
     }
 
     /// <summary>The first of the entries that is not in the log already, or null when all are.</summary>
@@ -187,7 +197,23 @@ internal sealed class RaftLog
         Applied = index;
     }
 
-    /// <summary>Forgets entries up to and including the index: a checkpoint has them.</summary>
+    /// <summary>The last index that may go when so many applied entries, or so many bytes of them, are to stay at most; zero when none may.</summary>
+    public LogIndex LastBeyond(int entries, long bytes)
+    {
+        LogIndex index = Applied;
+        for (; index > Snapshot.Index; index = index.Previous())
+        {
+            bytes -= this[index].Data.Length;
+            if (--entries < 0 || bytes < 0)
+            {
+                return index;
+            }
+        }
+
+        return LogIndex.Zero;
+    }
+
+    /// <summary>Forgets entries up to and including the index: they were applied here, and lie in the host's log on disk.</summary>
     public void Compact(LogIndex index)
     {
         Check.That(index <= Applied);
@@ -197,15 +223,25 @@ internal sealed class RaftLog
         }
 
         LogPosition position = this[index].Position;
-        _entries.RemoveRange(0, (int)(index - Snapshot.Index));
+        Remove(0, (int)(index - Snapshot.Index));
         Snapshot = position;
+    }
+
+    private void Remove(int at, int count)
+    {
+        for (int i = at; i < at + count; i++)
+        {
+            Bytes -= _entries[i].Data.Length;
+        }
+
+        _entries.RemoveRange(at, count);
     }
 
     /// <summary>The log is replaced by a checkpoint of the leader.</summary>
     public void RestoreTo(LogPosition snapshot)
     {
         Check.That(snapshot.Index > Committed);
-        _entries.Clear();
+        Remove(0, _entries.Count);
         Snapshot = snapshot;
         Committed = HandedOut = snapshot.Index;
         // Not yet on our disk; Applied and Applying follow when it is.

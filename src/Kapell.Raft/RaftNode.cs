@@ -218,18 +218,36 @@ public sealed class RaftNode
         {
             _leader.Checkpoint = snapshot;
         }
+
+        _leader.CheckpointWanted = false;
     }
 
+    /// <summary>A follower needs more than is held here, and no checkpoint is as new as that: the host is to take one.</summary>
+    public bool CheckpointWanted => _core.Role == Role.Leader && _leader.CheckpointWanted;
+
+    /// <summary>Entries held in memory, and the bytes of their data.</summary>
+    public int EntriesHeld => _core.Log.Count;
+
+    public long BytesHeld => _core.Log.Bytes;
+
     /// <summary>
-    /// Frees the memory of entries up to the index, which a checkpoint must have (<see cref="CheckpointTaken"/>). Leave a few thousand
-    /// so that a member that was away for a moment needs no checkpoint.
+    /// Frees the memory of applied entries that nobody is likely to need: all but the newest few, by number and bytes, and those that a
+    /// follower lacks, as long as they are no more than <paramref name="bytesForLagging"/>. Who needs others gets a checkpoint.
     /// </summary>
-    public void Compact(LogIndex index)
+    /// <param name="ceiling">Nothing above it: the checkpoint that is being taken would be of no use to a follower.</param>
+    public void Trim(int entriesKept, long bytesKept, long bytesForLagging, LogIndex ceiling)
     {
-        Check.That(_leader.Checkpoint is not null);
-        Check.That(index <= _leader.Checkpoint!.Index);
-        _core.Log.Compact(index);
+        LogIndex to = LogIndex.Min(ceiling, _core.Log.LastBeyond(entriesKept, bytesKept));
+        if (_core.Role == Role.Leader && _leader.MatchedByAll is { } matched && matched < to)
+        {
+            to = LogIndex.Max(matched, _core.Log.LastBeyond(int.MaxValue, bytesForLagging));
+        }
+
+        _core.Log.Compact(to);
     }
+
+    /// <summary>Frees the memory of entries up to the index, which must be applied.</summary>
+    public void Compact(LogIndex index) => _core.Log.Compact(index);
 
     public bool HasReady =>
         _leader.HasAppendsDue

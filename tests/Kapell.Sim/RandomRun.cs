@@ -25,7 +25,7 @@ internal static class RandomRun
             PreVote = !prng.Chance(0.1),
             SegmentBytes = prng.Chance(0.5) ? 16384 : 8192,
             CheckpointEntries = (ulong)prng.NextInt(20, 150),
-            EntriesKept = (ulong)prng.NextInt(0, 40),
+            Retention = SimOptions.Keep(prng.NextInt(0, 40)) with { BytesForLagging = prng.Chance(0.5) ? 0 : 4096 },
             Breakage = breakage ?? Breakage.None,
             Trace = trace,
         };

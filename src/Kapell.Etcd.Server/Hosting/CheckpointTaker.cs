@@ -18,8 +18,8 @@ internal sealed class CheckpointTaker(
     private const int Kept = 2;
     private const long BytesBetweenMin = 16 << 20;
 
-    // etcd: SnapshotCatchUpEntries: so that a member that was away for a moment gets entries instead of everything.
-    private const ulong EntriesKeptInMemory = 5000;
+    // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
+    private const int BytesOfAnEntry = 256;
 
     private readonly CancellationTokenSource _stopping = new();
     private LogIndex _last = replica.AppliedPosition.Index;
@@ -35,15 +35,16 @@ internal sealed class CheckpointTaker(
         log.ReleaseBelow(index.Value + 1);
     }
 
-    /// <summary>On the owner's thread, after entries were applied.</summary>
+    /// <summary>On the owner's thread, after entries were applied and now and then.</summary>
     public void Consider()
     {
         ulong entries = replica.AppliedPosition.Index - _last;
         long bytes = log.BytesWritten - _lastBytes;
-        long bytesBetween = Math.Max(BytesBetweenMin, replica.Applier.Store.LiveBytes / 2);
 
-        // Many small entries cost memory and restart time even when they are few bytes.
-        bool due = entries >= entriesBetween && (bytes >= bytesBetween || entries >= entriesBetween * 10);
+        // A checkpoint costs as much as the store is large, and saves replaying the log at the next start: an eighth of it at most.
+        long bytesBetween = Math.Max(BytesBetweenMin, replica.Applier.Store.LiveBytes / 8);
+        bool due = entries >= entriesBetween && bytes + ((long)entries * BytesOfAnEntry) >= bytesBetween;
+        due |= replica.Raft.CheckpointWanted && entries > 0;
         if (!due || !_running.IsCompleted)
         {
             return;
@@ -52,6 +53,7 @@ internal sealed class CheckpointTaker(
         _lastBytes = log.BytesWritten;
         CheckpointHead head = CheckpointContent.HeadOf(replica);
         CheckpointSource source = replica.Applier.Store.BeginCheckpoint();
+        replica.CheckpointBegun();
         _running = Task.Run(() => TakeAsync(head, source));
     }
 
@@ -74,7 +76,7 @@ internal sealed class CheckpointTaker(
                 {
                     // One that came from the leader meanwhile is newer.
                     _last = LogIndex.Max(_last, metadata.Index);
-                    r.CheckpointTaken(metadata, EntriesKeptInMemory);
+                    r.CheckpointTaken(metadata);
                     return true;
                 },
                 _stopping.Token);
@@ -89,6 +91,7 @@ internal sealed class CheckpointTaker(
         catch (Exception e) when (e is IOException or TimeoutException)
         {
             Log.CheckpointFailed(logger, e);
+            host.PostOwned(replica.CheckpointFailed);
         }
     }
 

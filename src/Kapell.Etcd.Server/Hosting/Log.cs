@@ -58,6 +58,12 @@ internal static partial class Log
     [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "etcd: learner {Member} has caught up and becomes a voter")]
     public static partial void Promoting(ILogger logger, MemberId member);
 
+    [LoggerMessage(EventId = 1020, Level = LogLevel.Warning, Message = "etcd: slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
+    public static partial void SlowDisk(ILogger logger, double seconds, long bytes, double appendSeconds);
+
+    [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
+    public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
+
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

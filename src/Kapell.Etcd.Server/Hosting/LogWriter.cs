@@ -1,5 +1,6 @@
 using Kapell.Raft;
 using Kapell.Storage.Wal;
+using Microsoft.Extensions.Logging;
 
 namespace Kapell.Etcd.Server.Hosting;
 
@@ -10,11 +11,14 @@ namespace Kapell.Etcd.Server.Hosting;
 /// </summary>
 internal sealed class LogWriter : IDisposable
 {
+    private static readonly TimeSpan SlowWrite = TimeSpan.FromSeconds(1); // etcd: wal.go warnSyncDuration
+
     private readonly WriteAheadLog _log;
     private readonly LogHead _head;
     private readonly Action<ulong> _persisted;
     private readonly Action<Exception> _failed;
     private readonly TimeProvider _time;
+    private readonly ILogger _logger;
     private readonly Thread _thread;
     private readonly Lock _lock = new(); // Guards the fields below.
     private readonly AutoResetEvent _wake = new(false);
@@ -25,9 +29,9 @@ internal sealed class LogWriter : IDisposable
     private Task _preparing = Task.CompletedTask; // Of the writing thread.
     private int _preparedFor = -1;
 
-    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time)
+    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, ILogger logger)
     {
-        (_log, _head, _persisted, _failed, _time) = (log, head, persisted, failed, time);
+        (_log, _head, _persisted, _failed, _time, _logger) = (log, head, persisted, failed, time, logger);
         _thread = new Thread(Run) { Name = "kapell-wal", IsBackground = true };
     }
 
@@ -159,7 +163,9 @@ internal sealed class LogWriter : IDisposable
 
     private void Write(List<Ready> batch)
     {
+        long writing = _time.GetTimestamp();
         (bool sync, long bytes) = LogBatch.Append(_log, _head, batch);
+        TimeSpan append = _time.GetElapsedTime(writing);
         if (sync)
         {
             long began = _time.GetTimestamp();
@@ -169,5 +175,10 @@ internal sealed class LogWriter : IDisposable
         }
 
         Interlocked.Add(ref _bytes, bytes);
+        TimeSpan took = _time.GetElapsedTime(writing);
+        if (took > SlowWrite)
+        {
+            Log.SlowDisk(_logger, took.TotalSeconds, bytes, append.TotalSeconds);
+        }
     }
 }

@@ -26,6 +26,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
     private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
+    private const int MaintenanceStep = 256;
+    private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan VerySlowApply = TimeSpan.FromSeconds(0.5);
+
     private readonly Replica _replica;
     private readonly ReplicaTurns _turns; // Of the owner's thread.
     private readonly LogWriter _log;
@@ -42,6 +46,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     private readonly int _tickMilliseconds;
     private ITimer? _ticker;
     private ulong _nextRequest;
+    private long _maintainedAt;
     private int _signaled;
     private int _queued;
     private volatile bool _stopping;
@@ -58,7 +63,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         // this one's.
         _turns = new ReplicaTurns(_replica, this, firstRead: prng.NextUInt64());
         _nextRequest = prng.NextUInt64() | 1;
-        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time);
+        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, logger);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
     }
@@ -324,7 +329,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
             while (!_stopping)
             {
                 Turn();
-                _wake.WaitOne();
+                MaintainBetweenTurns();
                 Interlocked.Exchange(ref _signaled, 0);
             }
 
@@ -336,6 +341,27 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         }
 
         RefuseAll(EtcdError.Stopped);
+    }
+
+    /// <summary>Waits for the next turn, and meanwhile frees what was compacted: a millisecond of every two at most, whatever there is to do.</summary>
+    private void MaintainBetweenTurns()
+    {
+        while (_replica.IsMaintaining && !_stopping)
+        {
+            TimeSpan since = _time.GetElapsedTime(_maintainedAt);
+            if (since >= MaintenancePause)
+            {
+                Own(() => _replica.Maintain(MaintenanceStep));
+                _maintainedAt = _time.GetTimestamp();
+            }
+
+            if (_wake.WaitOne(MaintenancePause))
+            {
+                return;
+            }
+        }
+
+        _wake.WaitOne();
     }
 
     private void Turn()
@@ -392,6 +418,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
                 break;
             case TickMark:
                 _turns.Tick(NowMilliseconds);
+                _checkpoints.Consider();
                 break;
             default:
                 Check.Unreachable($"{item.GetType()} in the inbox");
@@ -408,8 +435,19 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     void IReplicaDuties.Apply(IReadOnlyList<Entry> entries)
     {
         long began = _time.GetTimestamp();
-        Own(() => _replica.Apply(entries, _turns));
-        SlowApplies += _time.GetElapsedTime(began) > SlowApply ? 1 : 0;
+        long entered = 0;
+        Own(() =>
+        {
+            entered = _time.GetTimestamp();
+            _replica.Apply(entries, _turns);
+        });
+        TimeSpan took = _time.GetElapsedTime(began);
+        SlowApplies += took > SlowApply ? 1 : 0;
+        if (took > VerySlowApply)
+        {
+            Log.SlowApply(_logger, entries.Count, took.TotalSeconds, _time.GetElapsedTime(began, entered).TotalSeconds);
+        }
+
         _checkpoints.Consider();
     }
 

@@ -32,6 +32,9 @@ public sealed record ReplicaSettings
 
     public long EntryBytesMax { get; init; } = 64 << 20;
 
+    /// <summary>What stays of the log in memory.</summary>
+    public LogRetention Retention { get; init; } = new();
+
     /// <summary>Null: in the data directory.</summary>
     public string? DedicatedWalDirectory { get; init; }
 
@@ -168,7 +171,7 @@ internal static class ReplicaLoader
         log.Sync();
 
         LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
-        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes);
+        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes) { Retention = settings.Retention };
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
             + (log.Recovery.TornFile is null ? "" : $", torn end of {log.Recovery.TornFile} cut at {log.Recovery.TornOffset}");
         return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };

@@ -15,6 +15,20 @@ public interface IReplicaWaiters
     void Complete(ulong requestId, ApplyOutcome outcome);
 }
 
+/// <summary>How much of the applied log stays in memory, so that a member that was away for a moment gets entries instead of everything.</summary>
+public sealed record LogRetention
+{
+    // etcd: SnapshotCatchUpEntries
+    public int Entries { get; init; } = 5000;
+
+    public long Bytes { get; init; } = 16 << 20;
+
+    /// <summary>While a follower lacks them: a quarter of the store when that is more, for its checkpoint would be dearer. 0: none.</summary>
+    public long BytesForLagging { get; init; } = 64 << 20;
+
+    internal long ForLagging(long storeBytes) => BytesForLagging == 0 ? 0 : Math.Max(BytesForLagging, storeBytes / 4);
+}
+
 /// <summary>
 /// One member as a deterministic machine: Raft, what it applies, and the clock of the leases. Inputs are ticks with the time,
 /// proposals, messages and "written up to"; outputs are the <see cref="Ready"/> of Raft, and outcomes told to the waiters. It has no
@@ -25,7 +39,7 @@ public sealed class Replica : IDisposable
 {
     // etcd: lease/lessor.go leaseRevokeRate 1000 a second, looked at twice a second.
     private const int RevocationsPerTick = 200;
-    private const int MaintenancePerTick = 4096;
+    private const int MaintenancePerTick = 256;
 
     // The alarm goes by itself once the content has shrunk by this share of the quota since it was raised and as much is free, or is far
     // below the quota, so that one large request does not make it flap.
@@ -38,6 +52,9 @@ public sealed class Replica : IDisposable
     private readonly List<long> _expired = [];
     private bool _clearingAlarm;
     private long _bytesAtAlarm;
+    private LogIndex? _beingWritten;
+    private long _trimAtEntries;
+    private long _trimAtBytes;
     private bool _wasLeader;
 
     public Replica(RaftNode raft, Applier applier, ulong clusterId, LogPosition applied, long quotaBytes)
@@ -50,6 +67,9 @@ public sealed class Replica : IDisposable
     }
 
     public ulong ClusterId { get; }
+
+    /// <summary>What stays of the log in memory.</summary>
+    public LogRetention Retention { get; init; } = new();
 
     /// <summary>The last entry that the store has.</summary>
     public LogPosition AppliedPosition { get; private set; }
@@ -77,7 +97,7 @@ public sealed class Replica : IDisposable
     {
         _applier.NowMilliseconds = nowMilliseconds;
         _raft.Tick();
-        _applier.Store.Maintain(MaintenancePerTick);
+        Maintain(MaintenancePerTick);
         if (_raft.Role != Role.Leader)
         {
             return;
@@ -93,6 +113,12 @@ public sealed class Replica : IDisposable
 
         ClearAlarmWhenThereIsSpace();
     }
+
+    /// <summary>The store still has to free what a compaction made unreachable.</summary>
+    public bool IsMaintaining { get; private set; }
+
+    /// <summary>A step of that, about so many records.</summary>
+    public void Maintain(int budget) => IsMaintaining = _applier.Store.Maintain(budget);
 
     /// <summary>Takes the work; follows a change of leadership with the clock of the leases.</summary>
     public Ready TakeReady()
@@ -136,6 +162,7 @@ public sealed class Replica : IDisposable
         if (entries.Count > 0)
         {
             _raft.Applied(AppliedPosition.Index);
+            TrimLog();
         }
     }
 
@@ -150,14 +177,34 @@ public sealed class Replica : IDisposable
         MembershipVersion++;
     }
 
-    /// <summary>A checkpoint of ours is on the disk; of the entries it has, this many stay in memory for members that lag a little.</summary>
-    public void CheckpointTaken(SnapshotMetadata checkpoint, ulong entriesKept)
+    /// <summary>A checkpoint of now is being written; ends with <see cref="CheckpointTaken"/> or <see cref="CheckpointFailed"/>.</summary>
+    public void CheckpointBegun() => _beingWritten = AppliedPosition.Index;
+
+    public void CheckpointFailed() => _beingWritten = null;
+
+    /// <summary>A checkpoint of ours is on the disk.</summary>
+    public void CheckpointTaken(SnapshotMetadata checkpoint)
     {
+        _beingWritten = null;
         _raft.CheckpointTaken(checkpoint);
-        if (checkpoint.Index.Value > entriesKept)
+    }
+
+    /// <summary>
+    /// The entries in memory are there for followers that lag a little, not for this member: they go by number and bytes, whether or not
+    /// a checkpoint has them yet, since the log on disk does.
+    /// </summary>
+    private void TrimLog()
+    {
+        if (_raft.EntriesHeld < _trimAtEntries && _raft.BytesHeld < _trimAtBytes)
         {
-            _raft.Compact(new LogIndex(checkpoint.Index.Value - entriesKept));
+            return;
         }
+
+        _raft.Trim(Retention.Entries, Retention.Bytes, Retention.ForLagging(_applier.Store.LiveBytes), _beingWritten ?? AppliedPosition.Index);
+
+        // What had to stay this time is not looked through again at the next entry.
+        _trimAtEntries = _raft.EntriesHeld + Retention.Entries;
+        _trimAtBytes = _raft.BytesHeld + Retention.Bytes;
     }
 
     public void Dispose() => _applier.Dispose();

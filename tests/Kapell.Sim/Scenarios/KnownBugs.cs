@@ -10,7 +10,7 @@ namespace Kapell.Sim.Scenarios;
 /// <summary>The bugs that etcd's robustness tests keep a list of, as far as our design could have them; docs/BUGS.md says which could not.</summary>
 internal static class KnownBugs
 {
-    private static readonly SimOptions Three = new() { CheckpointEntries = 100_000, EntriesKept = 5 };
+    private static readonly SimOptions Three = new() { CheckpointEntries = 100_000, Retention = SimOptions.Keep(5) };
     private static readonly SimOptions One = Three with { Members = 1 };
 
     public static IReadOnlyList<Scenario> All { get; } =

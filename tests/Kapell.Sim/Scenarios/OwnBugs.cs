@@ -7,7 +7,7 @@ namespace Kapell.Sim.Scenarios;
 /// <summary>Promises beside the list of known bugs, and bugs that the simulator found in us.</summary>
 internal static class OwnBugs
 {
-    private static readonly SimOptions Three = new() { CheckpointEntries = 100_000, EntriesKept = 5 };
+    private static readonly SimOptions Three = new() { CheckpointEntries = 100_000, Retention = SimOptions.Keep(5) };
 
     public static IReadOnlyList<Scenario> All { get; } =
     [

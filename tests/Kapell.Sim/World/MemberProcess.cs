@@ -45,6 +45,7 @@ internal sealed class MemberProcess : IReplicaDuties
             Founding = member.Founding,
             SegmentBytes = sim.Options.SegmentBytes,
             TickMilliseconds = Simulation.TickMilliseconds,
+            Retention = sim.Options.Retention,
         };
         _clockOffset = _prng.NextInt(1, 1_000_000);
         _nextRequest = _prng.NextUInt64() | 1;
@@ -260,6 +261,7 @@ internal sealed class MemberProcess : IReplicaDuties
         if (!Paused || _held.Count == 0)
         {
             Input(() => Turns.Tick(LeaseClock()));
+            ConsiderCheckpoint();
         }
 
         _sim.Agenda.In(Simulation.TickMilliseconds * 1000, Tick);
@@ -315,7 +317,8 @@ internal sealed class MemberProcess : IReplicaDuties
 
     private void ConsiderCheckpoint()
     {
-        if (_checkpoint is null && Replica.AppliedPosition.Index.Value >= _lastCheckpoint.Value + _sim.Options.CheckpointEntries)
+        bool due = Replica.AppliedPosition.Index.Value >= _lastCheckpoint.Value + _sim.Options.CheckpointEntries;
+        if (_checkpoint is null && (due || Replica.Raft.CheckpointWanted))
         {
             TakeCheckpoint();
         }
@@ -327,6 +330,7 @@ internal sealed class MemberProcess : IReplicaDuties
         if (_checkpoint is null && !Ended && Replica.AppliedPosition.Index > _lastCheckpoint)
         {
             _checkpoint = new CheckpointJob(_disk, _settings.CheckpointDirectory, Replica);
+            Replica.CheckpointBegun();
             After(_prng.NextInt(0, 5000), ContinueCheckpoint);
         }
     }
@@ -343,7 +347,7 @@ internal sealed class MemberProcess : IReplicaDuties
         After(_prng.NextInt(0, 2000), () =>
         {
             _lastCheckpoint = job.Metadata.Index;
-            Replica.CheckpointTaken(job.Metadata, _sim.Options.EntriesKept);
+            Replica.CheckpointTaken(job.Metadata);
             After(_prng.NextInt(0, 2000), () =>
             {
                 _checkpoint = null;

@@ -1,3 +1,5 @@
+using Kapell.Etcd.Server.Replication;
+
 namespace Kapell.Sim.World;
 
 /// <summary>What a run is like; what is not said here comes from the seed.</summary>
@@ -10,8 +12,8 @@ internal sealed record SimOptions
 
     public ulong CheckpointEntries { get; init; } = 60;
 
-    /// <summary>Entries that stay in memory behind a checkpoint: a member that lags by more is sent the checkpoint.</summary>
-    public ulong EntriesKept { get; init; } = 20;
+    /// <summary>Applied entries that stay in memory: a member that lags by more is sent a checkpoint.</summary>
+    public LogRetention Retention { get; init; } = Keep(20);
 
     public bool PreVote { get; init; } = true;
 
@@ -19,4 +21,6 @@ internal sealed record SimOptions
     public Action<string>? Trace { get; init; }
 
     public Breakage Breakage { get; init; } = Breakage.None;
+
+    public static LogRetention Keep(int entries) => new() { Entries = entries, BytesForLagging = 0 };
 }

@@ -1,0 +1,138 @@
+using System.Diagnostics;
+using System.Globalization;
+using Kapell.Base;
+using Kapell.Bench.Charts;
+
+namespace Kapell.Bench.Scale;
+
+/// <summary>Growth of cost and memory with the number of keys, then a steady load on the full store.</summary>
+internal static class ScaleCommand
+{
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter output, CancellationToken cancellation)
+    {
+        ScaleOptions options = new();
+        if (!options.Parse(args))
+        {
+            await output.WriteLineAsync(options.Help);
+            return 0;
+        }
+
+        using ScaleLoad load = new(options);
+        await load.ConnectAsync(cancellation);
+        List<SizeCost> costs = [];
+        long filled = 0;
+        await output.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture, $"{"keys",10} {"fill s",8} {"put us",8} {"range us",9} {"rss MB",8} {"x data",7}"));
+        foreach (long size in options.Steps)
+        {
+            long start = Stopwatch.GetTimestamp();
+            await load.FillAsync(filled, size, cancellation);
+            filled = size;
+            TimeSpan fill = Stopwatch.GetElapsedTime(start);
+            await load.CompactAsync(cancellation);
+            double put = await CostAsync(options, size, load.PutAsync, cancellation);
+            double range = await CostAsync(options, size, load.RangeAsync, cancellation);
+            await load.CompactAsync(cancellation);
+            long resident = ServerProcess.Sample(options.ServerPid.Value)?.ResidentBytes ?? 0;
+            double data = (double)size * (options.KeySize.Value + options.ValueSize.Value);
+            costs.Add(new SizeCost(size, put, range));
+            await output.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture,
+                $"{size,10} {fill.TotalSeconds,8:F1} {put,8:F1} {range,9:F1} {resident / 1e6,8:F0} {resident / data,7:F2}"));
+        }
+
+        if (options.Chart.Value.Length > 0)
+        {
+            WriteChart(options.Chart.Value, costs);
+            await output.WriteLineAsync($"chart: {options.Chart.Value}");
+        }
+
+        if (options.Duration.Value > TimeSpan.Zero)
+        {
+            await SteadyAsync(options, load, filled, output, cancellation);
+        }
+
+        return 0;
+    }
+
+    /// <summary>CPU microseconds of the server per operation, closed loop over random keys.</summary>
+    private static async Task<double> CostAsync(
+        ScaleOptions options, long keys, Func<int, long, CancellationToken, Task> operation, CancellationToken cancellation)
+    {
+        long operations = 0;
+        ServerUsage? before = ServerProcess.Sample(options.ServerPid.Value);
+        long begin = Stopwatch.GetTimestamp();
+        async Task ClientAsync(int client)
+        {
+            Prng prng = new((ulong)client + 100);
+            while (Stopwatch.GetElapsedTime(begin) < options.Step.Value)
+            {
+                await operation(client, (long)prng.NextBelow((ulong)keys), cancellation);
+                Interlocked.Increment(ref operations);
+            }
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, options.Clients.Value).Select(c => Task.Run(() => ClientAsync(c), cancellation)));
+        TimeSpan? cpu = ServerProcess.Sample(options.ServerPid.Value)?.Cpu - before?.Cpu;
+        return cpu is { } spent ? spent.TotalMicroseconds / operations : double.NaN;
+    }
+
+    private static async Task SteadyAsync(
+        ScaleOptions options, ScaleLoad load, long keys, TextWriter output, CancellationToken cancellation)
+    {
+        LatencyRecorder latency = new();
+        using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        int compactions = 0;
+        async Task CompactAsync()
+        {
+            try
+            {
+                while (true)
+                {
+                    await Task.Delay(options.CompactEvery.Value, compacting.Token);
+                    await load.CompactAsync(compacting.Token);
+                    compactions++;
+                }
+            }
+            catch (Exception e) when (e is OperationCanceledException or Grpc.Core.RpcException && compacting.IsCancellationRequested)
+            {
+                // The load is over.
+            }
+        }
+
+        Task compactor = CompactAsync();
+        await load.SteadyAsync(options.Rate.Value, options.Duration.Value, keys, latency, cancellation);
+        await compacting.CancelAsync();
+        await compactor;
+        long resident = ServerProcess.Sample(options.ServerPid.Value)?.ResidentBytes ?? 0;
+        await output.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture,
+            $"\n{latency.Total()} puts at {options.Rate.Value}/s in {options.Duration.Value.TotalSeconds:F0} s, {compactions} compactions, rss {resident / 1e6:F0} MB"));
+        foreach (double share in (double[])[0.5, 0.9, 0.99, 0.999, 0.9999])
+        {
+            await output.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture, $"  p{share * 100:0.##}: {latency.Quantile(share).TotalMilliseconds:F2} ms"));
+        }
+
+        await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  longest: {latency.Max.TotalMilliseconds:F2} ms"));
+        foreach ((double upTo, long count) in latency.ByMilliseconds([0.5, 1, 2, 5, 10, 20, 50, 100, 1000, double.PositiveInfinity]))
+        {
+            await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  up to {upTo,6} ms: {count}"));
+        }
+    }
+
+    private static void WriteChart(string file, List<SizeCost> costs)
+    {
+        LineChart chart = new("CPU of the server per operation by keys in the store", "keys", "µs of CPU per operation")
+        {
+            Series =
+            [
+                new Series("put", [.. costs.Select(c => ((double)c.Keys, c.PutMicroseconds))]),
+                new Series("range, linearizable", [.. costs.Select(c => ((double)c.Keys, c.RangeMicroseconds))]),
+            ],
+        };
+        chart.Save(file);
+    }
+
+    private sealed record SizeCost(long Keys, double PutMicroseconds, double RangeMicroseconds);
+}

@@ -1,0 +1,131 @@
+using System.Diagnostics;
+using Google.Protobuf;
+using Grpc.Net.Client;
+using Kapell.Base;
+using Kapell.Etcd.Protocol;
+
+namespace Kapell.Bench.Scale;
+
+/// <summary>Keys by number, made when they are needed: ten million of them would be the generator's whole memory.</summary>
+internal sealed class ScaleLoad : IDisposable
+{
+    private const int PutsPerTxn = 64;
+    private const int Parallel = 24;
+
+    private readonly GrpcChannel[] _channels;
+    private readonly KV.KVClient[] _clients;
+    private readonly string _format;
+    private readonly ByteString _value;
+
+    public ScaleLoad(ScaleOptions options)
+    {
+        _channels = [.. Enumerable.Range(0, options.Connections.Value).Select(_ => GrpcChannel.ForAddress(options.Target.Value))];
+        _clients = [.. _channels.Select(c => new KV.KVClient(c))];
+        _format = "D" + (options.KeySize.Value - "scale/".Length);
+        Prng prng = new(7);
+        byte[] value = new byte[options.ValueSize.Value];
+        for (int i = 0; i < value.Length; i++)
+        {
+            value[i] = (byte)('a' + prng.NextInt(0, 26));
+        }
+
+        _value = ByteString.CopyFrom(value);
+    }
+
+    /// <summary>Spread over the whole range of keys, so that neighbours in time are none in order: the hard case for an index.</summary>
+    public ByteString Key(long number) => ByteString.CopyFromUtf8("scale/" + Scatter(number).ToString(_format, System.Globalization.CultureInfo.InvariantCulture));
+
+    /// <summary>Until the target answers, half a minute at most.</summary>
+    public async Task ConnectAsync(CancellationToken cancellation) => await _clients[0].RangeAsync(
+        new RangeRequest { Key = Key(0) },
+        new Grpc.Core.CallOptions(cancellationToken: cancellation, deadline: DateTime.UtcNow.AddSeconds(30)).WithWaitForReady());
+
+    public async Task FillAsync(long from, long to, CancellationToken cancellation)
+    {
+        long next = from;
+        async Task WorkAsync(int worker)
+        {
+            while (true)
+            {
+                long first = Interlocked.Add(ref next, PutsPerTxn) - PutsPerTxn;
+                if (first >= to)
+                {
+                    return;
+                }
+
+                TxnRequest txn = new();
+                for (long i = first; i < Math.Min(first + PutsPerTxn, to); i++)
+                {
+                    txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = Key(i), Value = _value } });
+                }
+
+                await _clients[worker % _clients.Length].TxnAsync(txn, cancellationToken: cancellation);
+            }
+        }
+
+        await Task.WhenAll(Enumerable.Range(0, Parallel).Select(w => Task.Run(() => WorkAsync(w), cancellation)));
+    }
+
+    public async Task PutAsync(int client, long key, CancellationToken cancellation) =>
+        await _clients[client % _clients.Length].PutAsync(new PutRequest { Key = Key(key), Value = _value }, cancellationToken: cancellation);
+
+    public async Task RangeAsync(int client, long key, CancellationToken cancellation)
+    {
+        RangeResponse response = await _clients[client % _clients.Length].RangeAsync(new RangeRequest { Key = Key(key) }, cancellationToken: cancellation);
+        if (response.Kvs.Count != 1)
+        {
+            throw new InvalidDataException($"key {key} was written and is not there");
+        }
+    }
+
+    public async Task CompactAsync(CancellationToken cancellation)
+    {
+        RangeResponse now = await _clients[0].RangeAsync(new RangeRequest { Key = Key(0) }, cancellationToken: cancellation);
+        await _clients[0].CompactAsync(new CompactionRequest { Revision = now.Header.Revision }, cancellationToken: cancellation);
+    }
+
+    /// <summary>Sends at the rate, whoever is late; each latency counts from when its put was due.</summary>
+    public async Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation)
+    {
+        Prng prng = new(11);
+        long begin = Stopwatch.GetTimestamp();
+        List<Task> pending = [];
+        long sent = 0;
+        while (Stopwatch.GetElapsedTime(begin) < duration)
+        {
+            long due = (long)(Stopwatch.GetElapsedTime(begin).TotalSeconds * rate);
+            for (; sent < due; sent++)
+            {
+                long dueAt = begin + (long)((sent + 1.0) / rate * Stopwatch.Frequency);
+                pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, cancellation));
+            }
+
+            if (pending.Count > 10_000)
+            {
+                await Task.WhenAny(pending);
+                pending.RemoveAll(static t => t.IsCompletedSuccessfully);
+            }
+
+            await Task.Delay(1, cancellation);
+        }
+
+        await Task.WhenAll(pending);
+    }
+
+    public void Dispose()
+    {
+        foreach (GrpcChannel channel in _channels)
+        {
+            channel.Dispose();
+        }
+    }
+
+    private async Task TimedPutAsync(int client, long key, long dueAt, LatencyRecorder latency, CancellationToken cancellation)
+    {
+        await PutAsync(client, key, cancellation);
+        latency.Record(dueAt);
+    }
+
+    /// <summary>A number of 48 bits for each of 32 bits, no two alike: the multiplier is odd.</summary>
+    private static long Scatter(long number) => (number * 0x9E3779B97F4BL) & 0xFFFF_FFFF_FFFFL;
+}
