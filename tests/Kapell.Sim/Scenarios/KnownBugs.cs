@@ -21,7 +21,7 @@ internal static class KnownBugs
             new Breakage { DiskAcknowledgesBeforeSync = true }, ""),
         new("a_bookmark_comes_behind_the_events_it_speaks_of", "etcd-io/etcd#15220", Three, WatchWithBookmarks,
             new Breakage { Watch = static t => new LateTarget(t) }, "a bookmark says that all was sent"),
-        new("a_watch_does_not_travel_back_on_a_member_that_lags", "etcd-io/etcd#15271", Three, ResumeOnLaggingMember,
+        new("a_watch_does_not_travel_back_on_a_member_that_lags", "etcd-io/etcd#15271", Three with { Retention = SimOptions.Keep(100) }, ResumeOnLaggingMember,
             new Breakage { WatchStarts = static _ => 0 }, "a watch of k from"),
         new("an_event_comes_once", "etcd-io/etcd#17247", Three, WatchWithBookmarks,
             new Breakage { Watch = static t => new DuplicatingTarget(t) }, "where"),
