@@ -30,6 +30,7 @@ internal static class ScaleCommand
             filled = size;
             TimeSpan fill = Stopwatch.GetElapsedTime(start);
             await load.CompactAsync(cancellation);
+            await SettleAsync(options, cancellation);
             double put = await CostAsync(options, size, load.PutAsync, cancellation);
             double range = await CostAsync(options, size, load.RangeAsync, cancellation);
             await load.CompactAsync(cancellation);
@@ -53,6 +54,21 @@ internal static class ScaleCommand
         }
 
         return 0;
+    }
+
+    /// <summary>Until the server has done what the filling left behind: a cost measured meanwhile would be its as well.</summary>
+    private static async Task SettleAsync(ScaleOptions options, CancellationToken cancellation)
+    {
+        for (int i = 0; i < 120; i++)
+        {
+            TimeSpan? before = ServerProcess.Sample(options.ServerPid.Value)?.Cpu;
+            await Task.Delay(1000, cancellation);
+            TimeSpan? after = ServerProcess.Sample(options.ServerPid.Value)?.Cpu;
+            if (after is null || after - before < TimeSpan.FromMilliseconds(30))
+            {
+                return;
+            }
+        }
     }
 
     /// <summary>CPU microseconds of the server per operation, closed loop over random keys.</summary>

@@ -5,13 +5,18 @@ using Microsoft.Extensions.Logging;
 namespace Kapell.Etcd.Server.Hosting;
 
 /// <summary>
-/// The thread that owns the write-ahead log. It takes everything that waits, writes it in one go, flushes once and reports the number of
-/// the last <see cref="Ready"/>: the more come at once, the cheaper each. A failure is reported and nothing is written any more.
-/// The next segment is made ready beside it by a thread of the pool, which this object waits for at its end.
+/// Writes the write-ahead log and flushes it, everything that waits in one go, and reports the number of the last <see cref="Ready"/>.
+/// While the disk is quick the owner of the replica writes by himself: two changes of threads cost more than that, and what comes
+/// meanwhile is the next batch. When it is slow, a thread of its own does it, so that the member goes on hearing and saying that it lives.
+/// A failure is reported and nothing is written any more. The next segment is made ready beside it by a thread of the pool, which this
+/// object waits for at its end.
 /// </summary>
 internal sealed class LogWriter : IDisposable
 {
     private static readonly TimeSpan SlowWrite = TimeSpan.FromSeconds(1); // etcd: wal.go warnSyncDuration
+
+    // A fifth of the usual time between two heartbeats.
+    private static readonly TimeSpan QuickWrite = TimeSpan.FromMilliseconds(20);
 
     private readonly WriteAheadLog _log;
     private readonly LogHead _head;
@@ -25,8 +30,12 @@ internal sealed class LogWriter : IDisposable
     private List<Ready> _waiting = [];
     private ulong _releaseBelow;
     private bool _stopping;
+    private bool _isWriting;
+    private bool _isBroken; // A write failed: there is no other.
+    private TimeSpan _usual; // How long a write took lately.
     private long _bytes;
-    private Task _preparing = Task.CompletedTask; // Of the writing thread.
+    private readonly List<Ready> _here = []; // Of the owner of the replica.
+    private Task _preparing = Task.CompletedTask; // Of the one who writes, as the field below.
     private int _preparedFor = -1;
 
     public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, ILogger logger)
@@ -45,14 +54,61 @@ internal sealed class LogWriter : IDisposable
 
     public void Start() => _thread.Start();
 
+    /// <summary>By the owner of the replica.</summary>
     public void Add(Ready ready)
     {
+        bool here;
         lock (_lock)
         {
-            _waiting.Add(ready);
+            if (_isBroken)
+            {
+                return;
+            }
+
+            here = !_isWriting && _waiting.Count == 0 && !_stopping && _usual < QuickWrite && (!_log.IsHalfFull || _preparing.IsCompleted);
+            if (here)
+            {
+                _isWriting = true;
+                _here.Add(ready);
+            }
+            else
+            {
+                _waiting.Add(ready);
+            }
         }
 
-        _wake.Set();
+        if (!here)
+        {
+            _wake.Set();
+            return;
+        }
+
+        try
+        {
+            WriteBatch(_here);
+        }
+        catch (Exception e)
+        {
+            lock (_lock)
+            {
+                (_isWriting, _isBroken) = (false, true);
+            }
+
+            _failed(e);
+            return;
+        }
+
+        bool more;
+        lock (_lock)
+        {
+            _isWriting = false;
+            more = _releaseBelow > 0 || _stopping;
+        }
+
+        if (more)
+        {
+            _wake.Set();
+        }
     }
 
     /// <summary>Segments whose entries all lie below the index may go.</summary>
@@ -114,28 +170,52 @@ internal sealed class LogWriter : IDisposable
             bool stopping;
             lock (_lock)
             {
+                if (_isWriting)
+                {
+                    // The owner is at it, and wakes us when there is something left.
+                    return true;
+                }
+
+                if (_isBroken)
+                {
+                    return !_stopping;
+                }
+
                 (_waiting, batch) = (batch, _waiting);
                 (release, _releaseBelow) = (_releaseBelow, 0);
                 stopping = _stopping;
+                _isWriting = batch.Count > 0 || release > 0;
             }
 
             if (batch.Count > 0)
             {
-                Write(batch);
-                PrepareNextSegment();
-                ulong last = batch[^1].Number;
-                batch.Clear();
-                _persisted(last);
+                WriteBatch(batch);
             }
-            else if (release > 0)
+
+            if (release > 0)
             {
                 _log.ReleaseBelow(release);
             }
-            else
+
+            lock (_lock)
             {
-                return !stopping;
+                if (!_isWriting)
+                {
+                    return !stopping;
+                }
+
+                _isWriting = false;
             }
         }
+    }
+
+    private void WriteBatch(List<Ready> batch)
+    {
+        Write(batch);
+        PrepareNextSegment();
+        ulong last = batch[^1].Number;
+        batch.Clear();
+        _persisted(last);
     }
 
     /// <summary>Once a segment: zeros for the next one, so that no write has to wait for them when this one is full.</summary>
@@ -176,6 +256,7 @@ internal sealed class LogWriter : IDisposable
 
         Interlocked.Add(ref _bytes, bytes);
         TimeSpan took = _time.GetElapsedTime(writing);
+        _usual += (took - _usual) / 8;
         if (took > SlowWrite)
         {
             Log.SlowDisk(_logger, took.TotalSeconds, bytes, append.TotalSeconds);

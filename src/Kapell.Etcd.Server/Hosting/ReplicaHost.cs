@@ -14,11 +14,12 @@ using Role = Kapell.Raft.Role;
 namespace Kapell.Etcd.Server.Hosting;
 
 /// <summary>
-/// The shell around a <see cref="Replica"/>: one thread owns it and takes turns (proposals, reads, ticks, "written" come through an
-/// inbox, the log's writer works beside it). Who reads the store from another thread holds <see cref="Reading"/>; the owner takes the
-/// other side of that lock while it changes the store, for one batch of entries at a time.
+/// The shell around a <see cref="Replica"/>: turns are taken by one thread at a time (proposals, reads, ticks, "written" come through an
+/// inbox). Whichever thread has heard what there is to do takes the turn (<see cref="WorkBatch"/>), for waking another costs more than most
+/// turns; a thread of its own takes those that nobody else does. Who reads the store holds <see cref="Reading"/>; the owner of the turn takes
+/// the other side of that lock while it changes the store, for one batch of entries at a time.
 /// </summary>
-public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
+public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsyncDisposable
 {
     private const string RemovedText = "the member has been permanently removed from the cluster; its data directory is of no use any more";
     private const int InboxMax = 65536;
@@ -27,6 +28,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
     private const int MaintenanceStep = 256;
+    private const int RoundsForOthers = 6;
     private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan VerySlowApply = TimeSpan.FromSeconds(0.5);
 
@@ -46,7 +48,11 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     private readonly int _tickMilliseconds;
     private ITimer? _ticker;
     private ulong _nextRequest;
+    private readonly List<IPrompt> _prompt = []; // Of the owner's thread.
     private long _maintainedAt;
+    private int _turn; // 1 while a thread takes turns.
+    private int _owner; // That thread.
+    private volatile bool _abandoned;
     private int _signaled;
     private int _queued;
     private volatile bool _stopping;
@@ -151,7 +157,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     public void ExitReading() => _gate.ExitReadLock();
 
     /// <summary>Proposes and waits until it is applied here.</summary>
-    public Task<ApplyOutcome> ProposeAsync(CommandKind kind, IMessage request, CancellationToken cancellation, Caller caller = default)
+    /// <param name="prompt">Who waits has only an answer to send and may do so on the owner's thread: no lock, no wait, no loop.</param>
+    public Task<ApplyOutcome> ProposeAsync(
+        CommandKind kind, IMessage request, CancellationToken cancellation, Caller caller = default, bool prompt = false)
     {
         if (cancellation.IsCancellationRequested)
         {
@@ -159,14 +167,20 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         }
 
         ulong id = Interlocked.Increment(ref _nextRequest);
-        TaskOutcome<ApplyOutcome> outcome = new();
-        Proposal proposal = new(id, new Command(id, kind, request) { Caller = caller }.Encode(), outcome);
         if (Volatile.Read(ref _queued) > InboxMax)
         {
             return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));
         }
 
-        return PostProposal(proposal, outcome);
+        byte[] encoded = new Command(id, kind, request) { Caller = caller }.Encode();
+        if (prompt)
+        {
+            PromptOutcome<ApplyOutcome> answer = new(this);
+            return PostProposal(new Proposal(id, encoded, answer), answer.Task);
+        }
+
+        TaskOutcome<ApplyOutcome> outcome = new();
+        return PostProposal(new Proposal(id, encoded, outcome), outcome.Task);
     }
 
     /// <summary>
@@ -180,19 +194,19 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry).Encode());
         TaskOutcome<ApplyOutcome> outcome = new();
         Proposal proposal = new(id, change.Encode(), outcome) { Change = change };
-        return PostProposal(proposal, outcome);
+        return PostProposal(proposal, outcome.Task);
     }
 
     // The owner ends it: when it is applied, when its time is up, or when the member stops.
-    private Task<ApplyOutcome> PostProposal(Proposal proposal, TaskOutcome<ApplyOutcome> outcome)
+    private Task<ApplyOutcome> PostProposal(Proposal proposal, Task<ApplyOutcome> outcome)
     {
         Post(proposal);
         if (_stopping)
         {
-            outcome.Set(new ApplyOutcome(EtcdError.Stopped, null));
+            proposal.Outcome.Set(new ApplyOutcome(EtcdError.Stopped, null));
         }
 
-        return outcome.Task;
+        return outcome;
     }
 
     /// <summary>Asks the other member to lead; ends when it does. etcd: server.go moveLeader</summary>
@@ -217,16 +231,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         return refusal;
     }
 
-    public bool Received(Message message)
-    {
-        if (Volatile.Read(ref _queued) > InboxMax)
-        {
-            return false;
-        }
+    /// <summary>More waits than a turn should take: nothing is to be given now.</summary>
+    public bool IsFull => Volatile.Read(ref _queued) > InboxMax;
 
-        Post(message);
-        return true;
-    }
+    public void Received(Message message) => Post(message);
 
     void IPeerEvents.Received(InstallSnapshot message, CheckpointHead head, MvccStore store) => Post(new Checkpoint(message, head, store));
 
@@ -245,21 +253,33 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     internal void Received(InstallSnapshot message, CheckpointHead head, MvccStore store) => ((IPeerEvents)this).Received(message, head, store);
 
     /// <summary>Ends when the store here has everything that was acknowledged anywhere before the call; an error when that failed.</summary>
-    public Task<EtcdError?> ReadBarrierAsync(CancellationToken cancellation)
+    /// <param name="prompt">As for a proposal: what follows is short.</param>
+    public Task<EtcdError?> ReadBarrierAsync(CancellationToken cancellation, bool prompt = false)
     {
         if (cancellation.IsCancellationRequested)
         {
             return Task.FromCanceled<EtcdError?>(cancellation);
         }
 
+        if (prompt)
+        {
+            PromptOutcome<EtcdError?> answer = new(this);
+            PostRead(answer);
+            return answer.Task;
+        }
+
         TaskOutcome<EtcdError?> waiter = new();
+        PostRead(waiter);
+        return waiter.Task;
+    }
+
+    private void PostRead(IOutcome<EtcdError?> waiter)
+    {
         Post(waiter);
         if (_stopping)
         {
             waiter.Set(EtcdError.Stopped);
         }
-
-        return waiter.Task;
     }
 
     /// <summary>Runs something on the owner's thread while nobody reads.</summary>
@@ -306,6 +326,27 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     {
         Interlocked.Increment(ref _queued);
         _inbox.Enqueue(item);
+        if (Environment.CurrentManagedThreadId != Volatile.Read(ref _owner) && !WorkBatch.TakesTurn(this))
+        {
+            WakeOwner();
+        }
+    }
+
+    /// <summary>
+    /// The end of a batch on another thread: that thread takes the turn, unless one is being taken, which will find what was posted. When
+    /// there is more to do than a few rounds, the owner's thread goes on, for the other one has sockets to hear.
+    /// </summary>
+    void IDeferred.Run()
+    {
+        if (TryTurns(RoundsForOthers) && !_inbox.IsEmpty)
+        {
+            WakeOwner();
+        }
+    }
+
+    private void WakeOwner()
+    {
+        // A turn under way looks into the inbox once more before it ends.
         if (Interlocked.Exchange(ref _signaled, 1) == 0)
         {
             _wake.Set();
@@ -324,23 +365,65 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
     private void Run()
     {
-        try
+        while (!_stopping)
         {
-            while (!_stopping)
+            Interlocked.Exchange(ref _signaled, 0);
+            TryTurns(int.MaxValue);
+            MaintainBetweenTurns();
+        }
+
+        // Others take no turn once it is stopping; one that is under way is waited for, unless it failed and is never given back.
+        SpinWait wait = default;
+        while (!_abandoned && Interlocked.CompareExchange(ref _turn, 1, 0) != 0)
+        {
+            wait.SpinOnce();
+        }
+
+        _ended.TrySetResult(null);
+        RefuseAll(EtcdError.Stopped);
+    }
+
+    /// <summary>
+    /// Takes turns while there is something to do, <paramref name="rounds"/> at most. Only one thread at a time does; false when another is
+    /// at it.
+    /// </summary>
+    private bool TryTurns(int rounds)
+    {
+        do
+        {
+            if (_inbox.IsEmpty)
             {
-                Turn();
-                MaintainBetweenTurns();
-                Interlocked.Exchange(ref _signaled, 0);
+                return true;
             }
 
-            _ended.TrySetResult(null);
-        }
-        catch (Exception e)
-        {
-            _ended.TrySetResult(e);
-        }
+            if (_stopping || Interlocked.CompareExchange(ref _turn, 1, 0) != 0)
+            {
+                return false;
+            }
 
-        RefuseAll(EtcdError.Stopped);
+            _owner = Environment.CurrentManagedThreadId;
+            try
+            {
+                do
+                {
+                    Round();
+                    rounds--;
+                }
+                while (!_inbox.IsEmpty && rounds > 0 && !_stopping);
+            }
+            catch (Exception e)
+            {
+                // Nobody takes a turn after this: what the machine is in the middle of is not known.
+                _abandoned = true;
+                Fail(e);
+                return false;
+            }
+
+            _owner = 0;
+            Interlocked.Exchange(ref _turn, 0);
+        }
+        while (!_inbox.IsEmpty && rounds > 0);
+        return true;
     }
 
     /// <summary>Waits for the next turn, and meanwhile frees what was compacted: a millisecond of every two at most, whatever there is to do.</summary>
@@ -348,11 +431,11 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
     {
         while (_replica.IsMaintaining && !_stopping)
         {
-            TimeSpan since = _time.GetElapsedTime(_maintainedAt);
-            if (since >= MaintenancePause)
+            if (_time.GetElapsedTime(_maintainedAt) >= MaintenancePause)
             {
-                Own(() => _replica.Maintain(MaintenanceStep));
+                Post(new OwnedWork(() => _replica.Maintain(MaintenanceStep)));
                 _maintainedAt = _time.GetTimestamp();
+                return;
             }
 
             if (_wake.WaitOne(MaintenancePause))
@@ -364,26 +447,43 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         _wake.WaitOne();
     }
 
-    private void Turn()
+    private void TellPrompt()
     {
-        do
+        if (_prompt.Count == 0)
         {
-            _replica.SetTime(NowMilliseconds);
-            List<IOutcome<EtcdError?>>? readers = null;
-            while (_inbox.TryDequeue(out object? item))
-            {
-                Interlocked.Decrement(ref _queued);
-                Take(item, ref readers);
-            }
-
-            if (readers is not null)
-            {
-                _turns.Read(readers);
-            }
-
-            _turns.Work();
+            return;
         }
-        while (!_inbox.IsEmpty);
+
+        bool batch = WorkBatch.TryBegin();
+        for (int i = 0; i < _prompt.Count; i++)
+        {
+            _prompt[i].Tell();
+        }
+
+        _prompt.Clear();
+        if (batch)
+        {
+            WorkBatch.End();
+        }
+    }
+
+    private void Round()
+    {
+        _replica.SetTime(NowMilliseconds);
+        List<IOutcome<EtcdError?>>? readers = null;
+        while (_inbox.TryDequeue(out object? item))
+        {
+            Interlocked.Decrement(ref _queued);
+            Take(item, ref readers);
+        }
+
+        if (readers is not null)
+        {
+            _turns.Read(readers);
+        }
+
+        _turns.Work();
+        TellPrompt();
     }
 
     private void Take(object item, ref List<IOutcome<EtcdError?>>? readers)
@@ -507,6 +607,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         }
 
         _turns.RefuseAll(error);
+        TellPrompt();
     }
 
     private sealed class TickMark
@@ -522,8 +623,38 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
     private sealed record Checkpoint(InstallSnapshot Message, CheckpointHead Head, MvccStore Store);
 
+    /// <summary>For who goes on in the pool.</summary>
     private sealed class TaskOutcome<T>() : TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously), IOutcome<T>
     {
         public void Set(T outcome) => TrySetResult(outcome);
+    }
+
+    /// <summary>
+    /// For who has little left to do, which the owner's thread does itself at the end of its turn, when it holds no lock: an answer that is
+    /// ready goes out with those of its batch, and no other thread is woken for it.
+    /// </summary>
+    private sealed class PromptOutcome<T>(ReplicaHost host) : TaskCompletionSource<T>, IOutcome<T>, IPrompt
+    {
+        private T _outcome = default!;
+
+        public void Set(T outcome)
+        {
+            _outcome = outcome;
+            if (Environment.CurrentManagedThreadId == Volatile.Read(ref host._owner))
+            {
+                host._prompt.Add(this);
+            }
+            else
+            {
+                Tell();
+            }
+        }
+
+        public void Tell() => TrySetResult(_outcome);
+    }
+
+    private interface IPrompt
+    {
+        void Tell();
     }
 }

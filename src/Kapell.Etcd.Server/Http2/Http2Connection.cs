@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.IO.Pipelines;
+using Kapell.Etcd.Server.Hosting;
 using Microsoft.AspNetCore.Connections;
 
 namespace Kapell.Etcd.Server.Http2;
@@ -161,10 +162,7 @@ internal sealed class Http2Connection : IHttp2Responder
                 prefaceSeen = true;
             }
 
-            while (prefaceSeen && TryFrame(ref buffer, out FrameHead head, out ReadOnlySequence<byte> payload))
-            {
-                Take(head, payload);
-            }
+            TakeAll(ref buffer, prefaceSeen);
 
             input.AdvanceTo(buffer.Start, buffer.End);
             if (_unacknowledged >= ConnectionWindow / 4)
@@ -176,6 +174,26 @@ internal sealed class Http2Connection : IHttp2Responder
             if (read.IsCompleted || (_leaving && _streams.IsEmpty))
             {
                 return;
+            }
+        }
+    }
+
+    // What is asked in one piece is done and answered together.
+    private void TakeAll(ref ReadOnlySequence<byte> buffer, bool prefaceSeen)
+    {
+        bool batch = WorkBatch.TryBegin();
+        try
+        {
+            while (prefaceSeen && TryFrame(ref buffer, out FrameHead head, out ReadOnlySequence<byte> payload))
+            {
+                Take(head, payload);
+            }
+        }
+        finally
+        {
+            if (batch)
+            {
+                WorkBatch.End();
             }
         }
     }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Pipelines;
 using Kapell.Base;
+using Kapell.Etcd.Server.Hosting;
 
 namespace Kapell.Etcd.Server.Http2;
 
@@ -9,7 +10,7 @@ namespace Kapell.Etcd.Server.Http2;
 /// What goes out on one connection: frames of all streams in one buffer, written by whoever has something, flushed by one at a time; what
 /// comes while a flush is under way goes with the next. Holds data back as the other side's windows demand (RFC 9113 §5.2).
 /// </summary>
-internal sealed class Http2Output : IThreadPoolWorkItem
+internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
 {
     public const int WindowDefault = 65535;
     private const int FrameBytesDefault = 16384;
@@ -208,8 +209,12 @@ internal sealed class Http2Output : IThreadPoolWorkItem
         End();
     }
 
-    // The flusher: one at a time, from the pool.
-    async void IThreadPoolWorkItem.Execute()
+    void IThreadPoolWorkItem.Execute() => Flush();
+
+    void IDeferred.Run() => Flush();
+
+    /// <summary>The flusher: one at a time, by the one who set <see cref="_isFlushing"/> or for him. Goes on by itself when it has to wait.</summary>
+    private async void Flush()
     {
         try
         {
@@ -269,7 +274,10 @@ internal sealed class Http2Output : IThreadPoolWorkItem
         if (!_isFlushing && !_isEnded && _filling.WrittenCount > 0)
         {
             _isFlushing = true;
-            ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            if (!WorkBatch.TakesFlush(this))
+            {
+                ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            }
         }
     }
 

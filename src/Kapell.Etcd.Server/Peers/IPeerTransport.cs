@@ -18,8 +18,8 @@ public interface IPeerTransport
 /// <summary>What comes from the other members; from any thread.</summary>
 public interface IPeerEvents
 {
-    /// <summary>False when there is no room: the caller slows down.</summary>
-    bool Received(Message message);
+    /// <summary>The caller holds back while the receiver is full.</summary>
+    void Received(Message message);
 
     /// <summary>A whole checkpoint of the leader lies on our disk and is read; the receiver owns the store.</summary>
     void Received(InstallSnapshot message, CheckpointHead head, MvccStore store);

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Net;
-using System.Threading.Channels;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Raft;
 using Microsoft.Extensions.Logging;
@@ -8,48 +7,122 @@ using Microsoft.Extensions.Logging;
 namespace Kapell.Etcd.Server.Peers;
 
 /// <summary>
-/// One stream to one member: connects, sends what waits, many messages in one write, and connects anew when it breaks. Whoever offers
-/// a message never waits; when too many wait, the message is dropped and the member reported unreachable.
+/// One stream to one member: connects, and connects anew when it breaks. Whoever offers messages never waits: they are written to the
+/// stream by the thread that offers them if it takes them at once, else when it does, all that came meanwhile in one write. When too much
+/// waits, a message is dropped and the member reported unreachable.
 /// </summary>
 internal sealed class PeerLane : IAsyncDisposable
 {
-    private const int WaitingMax = 4096;
-    private const int BatchBytes = 1 << 20;
+    private const int WaitingBytesMax = 16 << 20;
+    private const int KeptCapacity = 4 << 20;
+    private const int FirstCapacity = 64 * 1024;
     private static readonly TimeSpan RetryMin = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan RetryMax = TimeSpan.FromMilliseconds(500);
 
     // A peer that takes nothing for so long is as good as cut off; a new connection may take another way.
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan WriteLook = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
 
     private readonly PeerContext _context;
     private readonly MemberId _to;
     private readonly Lane _lane;
     private readonly Func<IReadOnlyList<string>> _urls;
-    private readonly Channel<Message> _waiting;
     private readonly CancellationTokenSource _stopping = new();
     private readonly Task _running;
+    private readonly Lock _lock = new(); // Guards the fields below.
+    private ArrayBufferWriter<byte> _filling = new(FirstCapacity);
+    private ArrayBufferWriter<byte> _sending = new(FirstCapacity);
+    private Connection? _connection;
+    private bool _isSending;
+    private long _sendingSince;
     private int _nextUrl;
     private string? _lastTrouble;
 
     public PeerLane(PeerContext context, MemberId to, Lane lane, Func<IReadOnlyList<string>> urls)
     {
         (_context, _to, _lane, _urls) = (context, to, lane, urls);
-        _waiting = Channel.CreateBounded<Message>(new BoundedChannelOptions(WaitingMax) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
         _running = Task.Run(RunAsync);
     }
 
     public bool IsConnected { get; private set; }
 
-    /// <summary>False when it was dropped.</summary>
-    public bool Offer(Message message) => _waiting.Writer.TryWrite(message);
+    /// <summary>Takes the message for the next <see cref="Flush"/>; false when it was dropped.</summary>
+    public bool Offer(Message message)
+    {
+        lock (_lock)
+        {
+            if (_filling.WrittenCount > WaitingBytesMax)
+            {
+                return false;
+            }
+
+            PeerFrame.Write(_filling, message);
+            return true;
+        }
+    }
+
+    /// <summary>Sends what was offered, as far as the stream takes it now; the rest follows by itself.</summary>
+    public void Flush()
+    {
+        lock (_lock)
+        {
+            if (_connection is { } connection && !_isSending && TrySwap())
+            {
+                _isSending = true;
+                connection.Sending = SendAsync(connection);
+            }
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
-        _waiting.Writer.TryComplete();
         await _running;
         _stopping.Dispose();
+    }
+
+    private bool TrySwap()
+    {
+        if (_filling.WrittenCount == 0)
+        {
+            return false;
+        }
+
+        (_filling, _sending) = (_sending, _filling);
+        _filling.ResetWrittenCount();
+        if (_filling.Capacity > KeptCapacity)
+        {
+            _filling = new ArrayBufferWriter<byte>(FirstCapacity);
+        }
+
+        _sendingSince = _context.Time.GetTimestamp();
+        return true;
+    }
+
+    private async Task SendAsync(Connection connection)
+    {
+        try
+        {
+            while (true)
+            {
+                await connection.Stream.WriteAsync(_sending.WrittenMemory, connection.Broken.Token);
+                _context.Sent(_sending.WrittenCount);
+                lock (_lock)
+                {
+                    if (!TrySwap())
+                    {
+                        _isSending = false;
+                        return;
+                    }
+                }
+            }
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
+        {
+            connection.Trouble ??= e.Message;
+            await connection.Broken.CancelAsync();
+        }
     }
 
     private async Task RunAsync()
@@ -64,7 +137,7 @@ internal sealed class PeerLane : IAsyncDisposable
                 await using Stream stream = await response.Content.ReadAsStreamAsync(_stopping.Token);
                 (wasConnected, IsConnected, retry) = (true, true, RetryMin);
                 Say(null);
-                await SendAllAsync(stream);
+                await ServeAsync(stream);
             }
             catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
             {
@@ -125,51 +198,62 @@ internal sealed class PeerLane : IAsyncDisposable
         throw new IOException(why);
     }
 
-    private async Task SendAllAsync(Stream stream)
+    /// <summary>Until the stream breaks, which it always ends with.</summary>
+    private async Task ServeAsync(Stream stream)
     {
         using CancellationTokenSource broken = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
-        Task watching = WatchForEndAsync(stream, broken);
-        ArrayBufferWriter<byte> batch = new(64 * 1024);
+        Connection connection = new(stream, broken);
+        lock (_lock)
+        {
+            _connection = connection;
+        }
+
+        Task watching = WatchForEndAsync(connection);
+        Flush();
         try
         {
-            while (await _waiting.Reader.WaitToReadAsync(broken.Token))
+            while (true)
             {
-                batch.ResetWrittenCount();
-                while (batch.WrittenCount < BatchBytes && _waiting.Reader.TryRead(out Message? message))
+                await Task.Delay(WriteLook, _context.Time, broken.Token);
+                lock (_lock)
                 {
-                    PeerFrame.Write(batch, message);
-                }
-
-                await stream.WriteAsync(batch.WrittenMemory, broken.Token).AsTask().WaitAsync(WriteTimeout, _context.Time, broken.Token);
-                _context.Sent(batch.WrittenCount);
-                if (batch.Capacity > 4 * BatchBytes)
-                {
-                    batch = new ArrayBufferWriter<byte>(64 * 1024);
+                    if (_isSending && _context.Time.GetElapsedTime(_sendingSince) > WriteTimeout)
+                    {
+                        connection.Trouble = $"it took nothing for {WriteTimeout.TotalSeconds} s";
+                        break;
+                    }
                 }
             }
         }
-        catch (TimeoutException)
+        catch (OperationCanceledException)
         {
-            throw new IOException($"it took nothing for {WriteTimeout.TotalSeconds} s");
+            // Broken, or the end of this member.
         }
-        catch (OperationCanceledException) when (!_stopping.IsCancellationRequested)
+
+        lock (_lock)
         {
-            throw new IOException("the other side closed the stream");
+            _connection = null;
         }
-        finally
+
+        await broken.CancelAsync();
+        await stream.DisposeAsync();
+        await connection.Sending;
+        await watching;
+        lock (_lock)
         {
-            await broken.CancelAsync();
-            await watching;
+            _isSending = false;
         }
+
+        throw new IOException(connection.Trouble ?? "the other side closed the stream");
     }
 
     // Nothing ever comes this way; an end or an error means that the stream is broken, and it is known at once.
-    private static async Task WatchForEndAsync(Stream stream, CancellationTokenSource broken)
+    private static async Task WatchForEndAsync(Connection connection)
     {
         try
         {
             byte[] nothing = new byte[1];
-            while (await stream.ReadAsync(nothing, broken.Token) > 0)
+            while (await connection.Stream.ReadAsync(nothing, connection.Broken.Token) > 0)
             {
             }
         }
@@ -178,15 +262,16 @@ internal sealed class PeerLane : IAsyncDisposable
             // The same as an end.
         }
 
-        await broken.CancelAsync();
+        await connection.Broken.CancelAsync();
     }
 
     private void DropWaiting()
     {
-        bool any = false;
-        while (_waiting.Reader.TryRead(out _))
+        bool any;
+        lock (_lock)
         {
-            any = true;
+            any = _filling.WrittenCount > 0;
+            _filling.ResetWrittenCount();
         }
 
         if (any)
@@ -212,5 +297,17 @@ internal sealed class PeerLane : IAsyncDisposable
         {
             Log.PeerTrouble(_context.Logger, _to, _lane, trouble);
         }
+    }
+
+    /// <summary>One stream, from its opening to its break.</summary>
+    private sealed class Connection(Stream stream, CancellationTokenSource broken)
+    {
+        public Stream Stream => stream;
+
+        public CancellationTokenSource Broken => broken;
+
+        public Task Sending { get; set; } = Task.CompletedTask;
+
+        public string? Trouble { get; set; }
     }
 }

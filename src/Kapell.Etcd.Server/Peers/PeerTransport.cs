@@ -54,6 +54,15 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
                 _context.Events.Unreachable(message.To);
             }
         }
+
+        foreach (Message message in messages)
+        {
+            if (_peers.TryGetValue(message.To.Value, out Peer? peer))
+            {
+                peer.Urgent.Flush();
+                peer.Bulk.Flush();
+            }
+        }
     }
 
     public void Know(ulong self, IReadOnlyCollection<Member> members, IReadOnlyCollection<ulong> removed)

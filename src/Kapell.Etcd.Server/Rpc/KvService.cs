@@ -15,9 +15,15 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.Range(request));
+        bool single = request.RangeEnd.IsEmpty;
         if (!request.Serializable)
         {
-            Refuse(await host.ReadBarrierAsync(context.CancellationToken));
+            Refuse(await host.ReadBarrierAsync(context.CancellationToken, prompt: single));
+        }
+        else if (!single)
+        {
+            // Long, perhaps: not on the thread that hears all sockets.
+            await Task.Yield();
         }
 
         return Range(request, await authenticator.IdentifyAsync(context));
@@ -46,6 +52,10 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         if (!RequestChecks.IsSerializable(request))
         {
             Refuse(await host.ReadBarrierAsync(context.CancellationToken));
+        }
+        else
+        {
+            await Task.Yield();
         }
 
         Caller caller = await authenticator.IdentifyAsync(context);

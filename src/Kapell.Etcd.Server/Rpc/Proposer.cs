@@ -26,18 +26,21 @@ public sealed class Proposer(ReplicaHost host, EtcdLimits limits, Authenticator 
             throw EtcdError.NoSpace.ToException();
         }
 
-        return await ProposeAsync(kind, request, await authenticator.IdentifyAsync(context), context.CancellationToken);
+        Caller caller = await authenticator.IdentifyAsync(context);
+        bool prompt = kind is CommandKind.Put or CommandKind.DeleteRange or CommandKind.Txn;
+        return await ProposeAsync(kind, request, caller, context.CancellationToken, prompt);
     }
 
     /// <summary>For what needs no space, with the rights of one who is known already.</summary>
-    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, Caller caller, CancellationToken cancellation)
+    /// <param name="prompt">What follows the answer is short: see <see cref="ReplicaHost.ProposeAsync"/>.</param>
+    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, Caller caller, CancellationToken cancellation, bool prompt = false)
     {
         if (request.CalculateSize() > limits.RequestBytesMax)
         {
             throw EtcdError.RequestTooLarge.ToException();
         }
 
-        ApplyOutcome outcome = await host.ProposeAsync(kind, request, cancellation, caller);
+        ApplyOutcome outcome = await host.ProposeAsync(kind, request, cancellation, caller, prompt);
         return outcome.Error is null ? outcome.Reply! : throw outcome.Error.ToException();
     }
 
