@@ -141,7 +141,7 @@ internal sealed class SimClients(Simulation sim)
         operation.Begun = sim.Agenda.Turn;
         if (sim.Member(operation.Member)?.Process is not { Ended: false } process)
         {
-            operation.Mark(OperationState.Refused, EtcdError.Stopped);
+            operation.Mark(OperationState.Refused, EtcdError.Stopped.Text);
             return operation;
         }
 
@@ -160,7 +160,7 @@ internal sealed class SimClients(Simulation sim)
         operation.Ended = sim.Agenda.Turn;
         OperationState state = error is null ? OperationState.Done
             : error == EtcdError.Stopped || error == EtcdError.Timeout ? OperationState.Unknown : OperationState.Refused;
-        operation.Mark(state, error);
+        operation.Mark(state, error?.Text);
         if (state == OperationState.Done)
         {
             Understand(process, operation, reply);

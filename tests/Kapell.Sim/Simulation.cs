@@ -235,7 +235,7 @@ internal sealed class Simulation : IDisposable
         }
 
         CheckAcknowledged();
-        HistoryCheck history = new(this);
+        HistoryCheck history = new(Operations, 2, Checks.Revision, Checks.ChangesOf, what => Fail(what));
         history.Run();
         Undecided += history.Undecided;
         Unseed.Add(Agenda.Now);

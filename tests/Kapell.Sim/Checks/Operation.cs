@@ -1,6 +1,3 @@
-using Kapell.Etcd.Protocol;
-using Kapell.Etcd.Server.Replication;
-
 namespace Kapell.Sim.Checks;
 
 internal enum OperationKind
@@ -33,8 +30,8 @@ internal enum OperationState
     Unknown,
 }
 
-/// <summary>What a client asked and what it was told, with the turns of the agenda as time.</summary>
-internal sealed class Operation(int number, OperationKind kind, int member, string key) : IOutcome<ApplyOutcome>, IOutcome<EtcdError?>
+/// <summary>What a client asked and what it was told, with the time of both: the turns of the agenda, or a real clock's.</summary>
+internal sealed partial class Operation(int number, OperationKind kind, int member, string key)
 {
     public int Number { get; } = number;
 
@@ -58,7 +55,8 @@ internal sealed class Operation(int number, OperationKind kind, int member, stri
 
     public OperationState State { get; private set; }
 
-    public EtcdError? Error { get; private set; }
+    /// <summary>Why it is not done, in words.</summary>
+    public string? Error { get; private set; }
 
     /// <summary>Of the response.</summary>
     public long Revision { get; set; }
@@ -70,24 +68,10 @@ internal sealed class Operation(int number, OperationKind kind, int member, stri
 
     public bool Succeeded { get; set; }
 
-    /// <summary>Called once, when its fate is known.</summary>
-    public Action<Operation, EtcdError?, Etcd.Server.Rpc.Reply?>? Finish { get; set; }
-
     public bool IsWrite => Kind is not OperationKind.Get;
 
-    public void Set(ApplyOutcome outcome) => End(outcome.Error, outcome.Reply);
-
-    public void Set(EtcdError? outcome) => End(outcome, null);
-
-    public void Mark(OperationState state, EtcdError? error) => (State, Error) = (state, error);
+    public void Mark(OperationState state, string? error) => (State, Error) = (state, error);
 
     public override string ToString() =>
         $"#{Number} {Kind} {Key}{(OtherKey is null ? "" : "," + OtherKey)} {Expected}>{Value} at {Member}: {State} {Error} revision {Revision} found {Found} [{Begun}..{(Ended == ulong.MaxValue ? "" : Ended)}]";
-
-    private void End(EtcdError? error, Etcd.Server.Rpc.Reply? reply)
-    {
-        Action<Operation, EtcdError?, Etcd.Server.Rpc.Reply?>? finish = Finish;
-        Finish = null;
-        finish?.Invoke(this, error, reply);
-    }
 }

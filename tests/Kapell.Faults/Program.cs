@@ -1,0 +1,70 @@
+using System.Diagnostics;
+using System.Globalization;
+using Kapell.Base;
+using Kapell.Faults.Rounds;
+using Kapell.Faults.World;
+
+namespace Kapell.Faults;
+
+/// <summary>
+/// Real faults: members as processes, broken in rounds; see tests/real-faults, which gives this program namespaces of its own. One line a
+/// round, a summary, and exit code 0 when all promises held.
+/// </summary>
+internal static class Program
+{
+    private const double GapMillisecondsMax = 2000;
+
+    public static async Task<int> Main(string[] args)
+    {
+        int rounds = Number(args, "--rounds", 10);
+        int members = Number(args, "--members", 3);
+        int seed = Number(args, "--seed", Environment.TickCount & 0xffff);
+        int first = Number(args, "--first-round", 1);
+        string state = Path.Combine(Text(args, "--state") ?? Path.GetTempPath(), string.Create(CultureInfo.InvariantCulture, $"kapell-faults-{seed}-{Environment.TickCount64 & 0xffff:x4}"));
+        Directory.CreateDirectory(state);
+        FaultCounts counts = new();
+        Prng prng = new((ulong)seed);
+        Console.WriteLine($"real faults: {members} members, {rounds} rounds, seed {seed}, state in {state}");
+        long begun = Stopwatch.GetTimestamp();
+        int done = 0;
+        try
+        {
+            using TestCluster cluster = new(state, Text(args, "--control-group") ?? "kapell-faults", members, snapshotCount: 500);
+            for (int i = 0; i < members; i++)
+            {
+                cluster.Start(i);
+            }
+
+            await cluster.AllServeAsync();
+            for (int number = first; number < first + rounds; number++)
+            {
+                Console.WriteLine(await new Round(cluster, counts, number, new Prng((ulong)seed * 1_000_003 + (ulong)number)).RunAsync());
+                done++;
+            }
+        }
+        catch (FaultsFailedException e)
+        {
+            Console.WriteLine($"not ok {first + done} seed {seed}: {e.Message}");
+            Summarize(counts, done, begun);
+            Console.WriteLine($"kept {state}");
+            return 1;
+        }
+
+        Directory.Delete(state, recursive: true);
+        return Summarize(counts, done, begun) ? 0 : 1;
+    }
+
+    private static bool Summarize(FaultCounts counts, int rounds, long begun)
+    {
+        IReadOnlyList<double> gaps = counts.LeaderGaps;
+        bool quick = gaps.All(static g => g < GapMillisecondsMax);
+        Console.WriteLine($"{rounds} rounds in {Stopwatch.GetElapsedTime(begun).TotalSeconds:f0} s; {counts.Total} faults: {counts.Describe()}");
+        Console.WriteLine($"{(quick ? "ok" : "not ok")} writes after a killed leader: {gaps.Count} times; median {counts.GapAt(0.5):f0} ms, p99 {counts.GapAt(0.99):f0} ms, "
+            + $"longest {counts.GapAt(1):f0} ms; {gaps.Count(static g => g >= GapMillisecondsMax)} took {GapMillisecondsMax / 1000} s or more");
+        return quick;
+    }
+
+    private static string? Text(string[] args, string name) => Array.IndexOf(args, name) is >= 0 and int at && at + 1 < args.Length ? args[at + 1] : null;
+
+    private static int Number(string[] args, string name, int usual) => Text(args, name) is { } text ? int.Parse(text, CultureInfo.InvariantCulture) : usual;
+}
