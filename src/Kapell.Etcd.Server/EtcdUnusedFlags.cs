@@ -33,7 +33,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Refused("socket-reuse-port", false, "two processes cannot share a port here");
         Unused("raft-read-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
-        Refused("listen-client-http-urls", "", "gRPC and HTTP share the ports of --listen-client-urls");
         Unused("enable-v2", false, "the v2 API is gone upstream too");
         Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
         Unused("v2-deprecation", "not-yet", "the v2 API is gone upstream too");
@@ -67,15 +66,9 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     public void Security()
     {
-        const string oneCertificate = "a member shows its own certificate to its peers";
-        foreach (string name in new[] { "client-cert-file", "client-key-file", "peer-client-cert-file", "peer-client-key-file" })
+        foreach (string name in new[] { "client-cert-file", "client-key-file" })
         {
-            Refused(name, "", oneCertificate);
-        }
-
-        foreach (string name in new[] { "client-cert-allowed-hostname", "peer-cert-allowed-cn", "peer-cert-allowed-hostname" })
-        {
-            Refused(name, "", "whose certificate the authority signed may come in; use an authority for this cluster alone");
+            Unused(name, "", "the JSON gateway is in the same process and shows no certificate");
         }
 
         Unused("peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
@@ -88,8 +81,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
-        Unused("enable-log-rotation", false, ownLog);
-        Unused("log-rotation-config-json", "", ownLog);
         Unused("warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         Unused("experimental-warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         foreach (string prefix in new[] { "", "experimental-" })

@@ -23,6 +23,9 @@ internal sealed unsafe class KeyIndex : IDisposable
 
     public long Count { get; private set; }
 
+    /// <summary>Keys whose newest revision is no deletion.</summary>
+    public long LiveCount { get; private set; }
+
     /// <summary>Bytes of all entries.</summary>
     public long Bytes { get; private set; }
 
@@ -68,7 +71,9 @@ internal sealed unsafe class KeyIndex : IDisposable
     public void Append(KeyEntry* entry, RevisionItem item)
     {
         long before = KeyEntry.SizeOf(entry);
+        LiveCount -= Lives(entry);
         KeyEntry.Append(entry, item);
+        LiveCount += Lives(entry);
         Bytes += KeyEntry.SizeOf(entry) - before;
     }
 
@@ -93,6 +98,7 @@ internal sealed unsafe class KeyIndex : IDisposable
         }
 
         Count--;
+        LiveCount -= Lives(entry);
         Bytes -= KeyEntry.SizeOf(entry);
         KeyEntry.Free(entry);
     }
@@ -131,8 +137,11 @@ internal sealed unsafe class KeyIndex : IDisposable
         _leaves = [new Leaf()];
         _leafCount = 1;
         Count = 0;
+        LiveCount = 0;
         Bytes = 0;
     }
+
+    private static int Lives(KeyEntry* entry) => entry->Count > 0 && !entry->Items[entry->Count - 1].Address.IsTombstone ? 1 : 0;
 
     private void Settle(ref KeyCursor cursor)
     {
