@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Peers;
+using Kapell.Etcd.Server.Proxies;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Snapshots;
 using Kapell.Storage;
@@ -29,6 +30,14 @@ public static class EtcdCommand
     public static async Task<int> RunAloneAsync(
         IReadOnlyList<string> args, TimeProvider time, ulong seed, TextWriter stdout, TextWriter stderr, CancellationToken stopping)
     {
+        if (args.Count > 0 && args[0] is "gateway" or "grpc-proxy")
+        {
+            string[] rest = [.. args.Skip(1)];
+            return args[0] == "gateway"
+                ? await GatewayCommand.RunAsync(rest, time, new Prng(seed), (stdout, stderr), stopping)
+                : await GrpcProxyCommand.RunAsync(rest, time, new Prng(seed), (stdout, stderr), stopping);
+        }
+
         EtcdLogs? logs = null;
         try
         {

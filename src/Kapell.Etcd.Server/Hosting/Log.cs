@@ -72,11 +72,38 @@ internal static partial class Log
     [LoggerMessage(EventId = 1023, Level = LogLevel.Warning, Message = "{Reason}")]
     public static partial void Removed(ILogger logger, string reason);
 
-    [LoggerMessage(EventId = 1024, Level = LogLevel.Warning, Message = "rejected connection on {Endpoint} endpoint: {RemoteAddr} came no further than TLS")]
-    public static partial void ConnectionRejected(ILogger logger, string endpoint, string remoteAddr);
+    [LoggerMessage(EventId = 1024, Level = LogLevel.Warning, Message = "rejected connection on {Endpoint} endpoint: {RemoteAddr}: {Error}")]
+    public static partial void ConnectionRejected(ILogger logger, string endpoint, string remoteAddr, string error);
 
     [LoggerMessage(EventId = 1025, Level = LogLevel.Warning, Message = "client certificate authentication failed: {Subject}: {Reason}")]
     public static partial void CertificateRefused(ILogger logger, string subject, string reason);
+
+    [LoggerMessage(EventId = 1040, Level = LogLevel.Information, Message = "ready to proxy client requests to {Endpoints}")]
+    public static partial void GatewayReady(ILogger logger, string endpoints);
+
+    [LoggerMessage(EventId = 1041, Level = LogLevel.Warning, Message = "deactivated endpoint {Address}, tried again every {Interval}: {Reason}")]
+    public static partial void EndpointDeactivated(ILogger logger, string address, TimeSpan interval, string reason);
+
+    [LoggerMessage(EventId = 1042, Level = LogLevel.Information, Message = "activated {Address}")]
+    public static partial void EndpointActivated(ILogger logger, string address);
+
+    [LoggerMessage(EventId = 1043, Level = LogLevel.Warning, Message = "failed to activate endpoint {Address} (stay inactive for another {Interval}): {Reason}")]
+    public static partial void EndpointStaysInactive(ILogger logger, string address, TimeSpan interval, string reason);
+
+    [LoggerMessage(EventId = 1044, Level = LogLevel.Information, Message = "started gRPC proxy on {Address} for {Endpoints}")]
+    public static partial void ProxyStarted(ILogger logger, string address, string endpoints);
+
+    [LoggerMessage(EventId = 1045, Level = LogLevel.Information, Message = "endpoints are now {Endpoints}")]
+    public static partial void EndpointsSynced(ILogger logger, string endpoints);
+
+    [LoggerMessage(EventId = 1046, Level = LogLevel.Warning, Message = "the members could not be asked for at {Address}: {Reason}")]
+    public static partial void EndpointSyncFailed(ILogger logger, string address, string reason);
+
+    [LoggerMessage(EventId = 1047, Level = LogLevel.Information, Message = "registered {Address} with lease of {Ttl} s")]
+    public static partial void Registered(ILogger logger, string address, int ttl);
+
+    [LoggerMessage(EventId = 1048, Level = LogLevel.Warning, Message = "{Address} is not registered, it is tried again: {Reason}")]
+    public static partial void RegistrationFailed(ILogger logger, string address, string reason);
 
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);

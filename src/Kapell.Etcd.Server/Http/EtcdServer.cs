@@ -132,7 +132,7 @@ internal sealed class EtcdServer : IAsyncDisposable
     }
 
     /// <summary>The files of the API that both ways in, gRPC and JSON, offer.</summary>
-    private static FileDescriptor[] ApiFiles =>
+    internal static FileDescriptor[] ApiFiles =>
     [
         Protocol.KvReflection.Descriptor, Protocol.WatchReflection.Descriptor, Protocol.LeaseReflection.Descriptor, Protocol.ClusterReflection.Descriptor,
         Protocol.MaintenanceReflection.Descriptor, Protocol.AuthReflection.Descriptor, Protocol.Locks.V3LockReflection.Descriptor,

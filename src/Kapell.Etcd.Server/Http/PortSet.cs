@@ -87,11 +87,16 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger)
         object secured = new();
         listen.Use(next => async connection =>
         {
-            bool? isTls = !port.Plain || await FirstByteAsync(connection, time) is not { } first ? true : first == TlsHandshake;
-            await (isTls.Value ? next : plain!)(connection);
-            if (isTls.Value && !connection.Items.ContainsKey(secured) && !connection.ConnectionClosed.IsCancellationRequested)
+            if (port.Plain && await FirstByteAsync(connection, time) is { } first && first != TlsHandshake)
             {
-                Log.ConnectionRejected(logger, endpoint, connection.RemoteEndPoint?.ToString() ?? "");
+                await plain!(connection);
+                return;
+            }
+
+            string? trouble = await TlsTrouble.WatchAsync(() => next(connection));
+            if (trouble is not null && !connection.Items.ContainsKey(secured))
+            {
+                Log.ConnectionRejected(logger, endpoint, connection.RemoteEndPoint?.ToString() ?? "", trouble);
             }
         });
         listen.UseHttps(tls!.Configure);

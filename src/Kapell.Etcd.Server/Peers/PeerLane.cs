@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Net;
 using System.Threading.Channels;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http;
 using Kapell.Raft;
 using Microsoft.Extensions.Logging;
 
@@ -72,7 +73,7 @@ internal sealed class PeerLane : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException or ObjectDisposedException)
             {
-                Say(e.Message);
+                Say(TlsTrouble.Describe(e));
             }
 
             IsConnected = false;
