@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Kapell.Base;
+using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
@@ -118,6 +119,7 @@ public static class EtcdCommand
             DataDirectory = options.DataDirectory,
             DedicatedWalDirectory = options.WalDirectory,
             PreVote = options.PreVote,
+            ForceNewCluster = options.ForceNewCluster,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
@@ -131,6 +133,7 @@ public static class EtcdCommand
         HttpClient peers = PeerClient.Create(peerTls);
         if (!ReplicaLoader.IsThere(disk, settings))
         {
+            options = await DiscoverAsync(options, time, prng.Split(), logger, stopping);
             settings = settings with { Founding = await FoundAsync(options, peers, stopping) };
         }
 
@@ -197,6 +200,32 @@ public static class EtcdCommand
             Tls = options.AutoTls ? Own("client", options.ListenClientUrls.Concat(options.AdvertiseClientUrls), options.Tls) : options.Tls,
             PeerTls = options.PeerAutoTls ? Own("peer", options.ListenPeerUrls.Concat(options.InitialAdvertisePeerUrls), options.PeerTls) : options.PeerTls,
         };
+    }
+
+    /// <summary>With the founders, where they are to be found somewhere.</summary>
+    private static async Task<EtcdOptions> DiscoverAsync(
+        EtcdOptions options, TimeProvider time, Prng prng, ILogger logger, CancellationToken stopping)
+    {
+        IReadOnlyList<InitialMember>? found = null;
+        if (options.Discovery is { } service)
+        {
+            found = await new DiscoveryService(service, time, logger).JoinAsync(options.Name, options.InitialAdvertisePeerUrls, stopping);
+            options = options with { ClusterToken = service.Token };
+        }
+        else if (options.DiscoveryDomain.Length > 0)
+        {
+            found = await new SrvDiscovery(DnsClient.OfMachine(prng, time), time).FoundersAsync(
+                options.DiscoveryDomain, options.DiscoveryServiceName, options.Name, options.InitialAdvertisePeerUrls, stopping);
+        }
+
+        if (found is null)
+        {
+            return options;
+        }
+
+        Log.Discovered(logger, string.Join(',', found.Select(static m => $"{m.Name}={m.Url}")));
+        return found.Any(m => m.Name == options.Name) ? options with { InitialCluster = found } : throw new InvalidDataException(
+            $"couldn't find local name \"{options.Name}\" in the initial cluster configuration that was discovered: none has the address of {string.Join(',', options.InitialAdvertisePeerUrls)}");
     }
 
     private static async Task<Founding> FoundAsync(EtcdOptions options, HttpClient peers, CancellationToken stopping)

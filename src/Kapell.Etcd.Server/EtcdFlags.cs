@@ -82,6 +82,8 @@ internal sealed class EtcdFlags
     private readonly FlagValue<IReadOnlyList<string>> _allowedHost;
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedNames;
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedHost;
+    private readonly DiscoveryFlags _discovery;
+    private readonly FlagValue<bool> _forceNew;
     private readonly FlagValue<string> _logger;
     private readonly FlagValue<string> _logLevel;
     private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
@@ -122,6 +124,7 @@ internal sealed class EtcdFlags
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
+        _discovery = new DiscoveryFlags(_flags);
         _unused.Clustering();
         _flags.Group("Security");
         _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
@@ -164,6 +167,8 @@ internal sealed class EtcdFlags
         _metrics = _flags.String("metrics", "basic", "'basic' or 'extensive': all metrics are always shown.");
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
+        _flags.Group("Unsafe");
+        _forceNew = _flags.Bool("force-new-cluster", false, "Force to create a new one member cluster. It commits configuration changes forcing to remove all existing members in the cluster and add itself.");
         _flags.Group("Features");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
@@ -229,7 +234,7 @@ internal sealed class EtcdFlags
             throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
 
-        IReadOnlyList<InitialMember> initial = Initial();
+        IReadOnlyList<InitialMember> initial = _discovery.IsWanted(_flags.WasSet("initial-cluster")) ? [] : Initial();
         const long quotaDefault = 2L << 30;
         (TimeSpan period, long revisions) = Compaction();
         return new EtcdOptions
@@ -245,6 +250,10 @@ internal sealed class EtcdFlags
             ListenPeerUrls = _listenPeer.Value,
             InitialCluster = initial,
             JoinsExisting = _clusterState.Value == "existing",
+            ForceNewCluster = _forceNew.Value,
+            Discovery = _discovery.Service(),
+            DiscoveryDomain = _discovery.Domain,
+            DiscoveryServiceName = _discovery.ServiceName,
             PreVote = _preVote.Value,
             StrictReconfigCheck = _strictReconfig.Value,
             PeerTls = new ServerTls(_peerCertFile.Value, _peerKeyFile.Value, _peerClientCertAuth.Value, _peerTrustedCa.Value)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -34,6 +35,17 @@ internal sealed record EtcdOptions
 
     /// <summary>Join a cluster that runs, instead of founding one with the members of <see cref="InitialCluster"/>.</summary>
     public required bool JoinsExisting { get; init; }
+
+    /// <summary>Where the founders find each other; null: they are named, or in <see cref="DiscoveryDomain"/>.</summary>
+    public DiscoverySettings? Discovery { get; init; }
+
+    /// <summary>Of DNS; empty for none.</summary>
+    public string DiscoveryDomain { get; init; } = "";
+
+    public string DiscoveryServiceName { get; init; } = "";
+
+    /// <summary>The other members are lost for good: go on alone.</summary>
+    public bool ForceNewCluster { get; init; }
 
     public required bool PreVote { get; init; }
 

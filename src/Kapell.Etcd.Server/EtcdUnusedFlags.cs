@@ -12,7 +12,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private const string NoTransport = "the peers' connections are Kapell's own";
     private const string NoProxy = "the v2 proxy is gone upstream too";
     private const string NoTracing = "spans are not sent anywhere";
-    private const string NoDiscovery = "no discovery service is asked: name the members with --initial-cluster";
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
 
@@ -40,23 +39,15 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     public void Clustering()
     {
-        foreach (string name in new[] { "discovery", "discovery-token", "discovery-endpoints", "discovery-srv", "discovery-srv-name", "discovery-proxy" })
+        foreach (string name in new[] { "discovery", "discovery-proxy" })
         {
-            Refused(name, "", NoDiscovery);
+            Refused(name, "", "it asks by the v2 API, which is gone upstream too: use --discovery-endpoints and --discovery-token");
         }
 
-        foreach (string name in new[] { "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user", "discovery-password" })
-        {
-            Unused(name, "", NoDiscovery);
-        }
-
-        Unused("discovery-fallback", "exit", NoDiscovery);
-        Unused("discovery-insecure-transport", true, NoDiscovery);
-        Unused("discovery-insecure-skip-tls-verify", false, NoDiscovery);
-        Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), NoDiscovery);
-        Unused("discovery-request-timeout", TimeSpan.FromSeconds(5), NoDiscovery);
-        Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), NoDiscovery);
-        Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), NoDiscovery);
+        Unused("discovery-fallback", "exit", NoProxy);
+        Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), "each request has its own time: --discovery-request-timeout");
+        Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), "the service is asked for some moments only");
+        Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), "the service is asked for some moments only");
         Unused("proxy", "off", NoProxy);
         foreach (string name in new[] { "proxy-failure-wait", "proxy-refresh-interval", "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout" })
         {
@@ -117,7 +108,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         }
 
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
-        Refused("force-new-cluster", false, "save a snapshot and restore it: `etcdctl snapshot save`, `kapell etcdutl snapshot restore`");
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 

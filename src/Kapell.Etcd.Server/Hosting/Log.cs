@@ -105,6 +105,15 @@ internal static partial class Log
     [LoggerMessage(EventId = 1048, Level = LogLevel.Warning, Message = "{Address} is not registered, it is tried again: {Reason}")]
     public static partial void RegistrationFailed(ILogger logger, string address, string reason);
 
+    [LoggerMessage(EventId = 1050, Level = LogLevel.Information, Message = "discovered the initial cluster {Members}")]
+    public static partial void Discovered(ILogger logger, string members);
+
+    [LoggerMessage(EventId = 1051, Level = LogLevel.Information, Message = "{Found} of {Size} founders are in the discovery service")]
+    public static partial void DiscoveryWaits(ILogger logger, int found, int size);
+
+    [LoggerMessage(EventId = 1052, Level = LogLevel.Warning, Message = "the discovery service did not answer ({Reason}), next try in {Pause}")]
+    public static partial void DiscoveryFailed(ILogger logger, string reason, TimeSpan pause);
+
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

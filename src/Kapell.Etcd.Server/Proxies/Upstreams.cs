@@ -31,7 +31,10 @@ internal sealed class Upstreams : IAsyncDisposable
     public Upstreams(GrpcProxyOptions options, IEnumerable<string> endpoints, TimeProvider time, ILogger logger)
     {
         (_options, _time, _logger) = (options, time, logger);
-        _handler = HandlerOf(options);
+        _handler = HandlerOf(options.Upstream, refuseNames: true);
+        _handler.KeepAlivePingDelay = options.KeepAliveTime > TimeSpan.Zero ? options.KeepAliveTime : Timeout.InfiniteTimeSpan;
+        _handler.KeepAlivePingTimeout = options.KeepAliveTimeout > TimeSpan.Zero ? options.KeepAliveTimeout : Timeout.InfiniteTimeSpan;
+        _handler.KeepAlivePingPolicy = options.PingsWhenIdle ? HttpKeepAlivePingPolicy.Always : HttpKeepAlivePingPolicy.WithActiveRequests;
         _all = [.. endpoints.Distinct().Select(Open)];
     }
 
@@ -153,18 +156,13 @@ internal sealed class Upstreams : IAsyncDisposable
         }));
     }
 
-    private static SocketsHttpHandler HandlerOf(GrpcProxyOptions options)
+    /// <summary>Connections to members of a cluster.</summary>
+    /// <param name="tls">Files for them.</param>
+    /// <param name="refuseNames">The own certificate must name nobody.</param>
+    /// <exception cref="FlagException">A certificate cannot be read, or names somebody.</exception>
+    internal static SocketsHttpHandler HandlerOf(UpstreamTls tls, bool refuseNames)
     {
-        SocketsHttpHandler handler = new()
-        {
-            UseProxy = false,
-            EnableMultipleHttp2Connections = true,
-            ConnectTimeout = TimeSpan.FromSeconds(5),
-            KeepAlivePingDelay = options.KeepAliveTime > TimeSpan.Zero ? options.KeepAliveTime : Timeout.InfiniteTimeSpan,
-            KeepAlivePingTimeout = options.KeepAliveTimeout > TimeSpan.Zero ? options.KeepAliveTimeout : Timeout.InfiniteTimeSpan,
-            KeepAlivePingPolicy = options.PingsWhenIdle ? HttpKeepAlivePingPolicy.Always : HttpKeepAlivePingPolicy.WithActiveRequests,
-        };
-        UpstreamTls tls = options.Upstream;
+        SocketsHttpHandler handler = new() { UseProxy = false, EnableMultipleHttp2Connections = true, ConnectTimeout = TimeSpan.FromSeconds(5) };
         if (tls.CertFile.Length > 0 != (tls.KeyFile.Length > 0))
         {
             throw new FlagException($"KeyFile and CertFile must both be present[key: {tls.KeyFile}, cert: {tls.CertFile}]");
@@ -177,7 +175,7 @@ internal sealed class Upstreams : IAsyncDisposable
                 X509Certificate2 own = X509Certificate2.CreateFromPemFile(tls.CertFile, tls.KeyFile);
 
                 // etcd: with a name in it all clients of the proxy would be that user.
-                if (own.GetNameInfo(X509NameType.SimpleName, forIssuer: false) is { Length: > 0 } name)
+                if (refuseNames && own.GetNameInfo(X509NameType.SimpleName, forIssuer: false) is { Length: > 0 } name)
                 {
                     throw new FlagException($"cert has non empty Common Name ({name}): {tls.CertFile}");
                 }
