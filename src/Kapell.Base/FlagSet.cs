@@ -42,12 +42,17 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     /// <summary>A Go duration: <c>300ms</c>, <c>1h30m</c>, <c>10s</c>.</summary>
     public FlagValue<TimeSpan> Duration(string name, TimeSpan value, string help) => Add(name, value, help, GoDuration.Parse, "duration");
 
-    /// <summary>A comma-separated list; a repeated flag adds to it.</summary>
+    /// <summary>A comma-separated list; in pflag's programs a repeated flag adds to it, in etcd's the last one counts.</summary>
     public FlagValue<IReadOnlyList<string>> List(string name, IReadOnlyList<string> value, string help)
     {
         List<string> all = [];
         return Add<IReadOnlyList<string>>(name, value, help, s =>
         {
+            if (words == FlagWords.Go)
+            {
+                all = [];
+            }
+
             all.AddRange(s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
             return all;
         }, "strings");

@@ -1,8 +1,11 @@
 using System.Runtime.InteropServices;
 using Kapell.Base;
+using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Peers;
+using Kapell.Etcd.Server.Proxies;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Snapshots;
 using Kapell.Storage;
@@ -19,30 +22,54 @@ public static class EtcdCommand
     private const int Failed = 1;
     private const int BadFlags = 2;
 
-    public static async Task<int> RunAsync(
-        IReadOnlyList<string> args, TimeProvider time, ulong seed, ILoggerFactory logs, TextWriter output, CancellationToken stopping)
+    /// <summary>A member beside other components: it logs where they do.</summary>
+    public static Task<int> RunAsync(
+        IReadOnlyList<string> args, TimeProvider time, ulong seed, ILoggerFactory logs, TextWriter output, CancellationToken stopping) =>
+        RunAsync(args, time, new Prng(seed), _ => logs, (output, output), stopping);
+
+    /// <summary>A member, or one of the proxies, that is the whole process: it logs as the flags say.</summary>
+    public static async Task<int> RunAloneAsync(
+        IReadOnlyList<string> args, TimeProvider time, ulong seed, TextWriter stdout, TextWriter stderr, CancellationToken stopping)
+    {
+        if (args.Count > 0 && args[0] is "gateway" or "grpc-proxy")
+        {
+            string[] rest = [.. args.Skip(1)];
+            return args[0] == "gateway"
+                ? await GatewayCommand.RunAsync(rest, time, new Prng(seed), (stdout, stderr), stopping)
+                : await GrpcProxyCommand.RunAsync(rest, time, new Prng(seed), (stdout, stderr), stopping);
+        }
+
+        EtcdLogs? logs = null;
+        try
+        {
+            return await RunAsync(
+                args, time, new Prng(seed), settings => logs = new EtcdLogs(settings, time, stdout, stderr), (stdout, stderr), stopping);
+        }
+        finally
+        {
+            logs?.Dispose();
+        }
+    }
+
+    private static async Task<int> RunAsync(
+        IReadOnlyList<string> args, TimeProvider time, Prng prng, Func<LogSettings, ILoggerFactory> logging, (TextWriter Out, TextWriter Error) console,
+        CancellationToken stopping)
     {
         EtcdFlags flags = new();
         EtcdOptions options;
+        ILoggerFactory logs;
         try
         {
             flags.Parse(args, Environment.GetEnvironmentVariable);
-            if (flags.HelpWanted)
+            if (flags.HelpWanted || flags.VersionWanted)
             {
-                await output.WriteLineAsync(flags.Help());
+                await console.Out.WriteLineAsync(flags.HelpWanted ? flags.Help() : VersionText());
                 return 0;
             }
-
-            if (flags.VersionWanted)
-            {
-                await output.WriteLineAsync(VersionText());
-                return 0;
-            }
-
         }
         catch (FlagException e)
         {
-            await output.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
+            await console.Error.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
             return BadFlags;
         }
 
@@ -51,24 +78,30 @@ public static class EtcdCommand
             // Everything that is wrong with the settings is found before the data directory is touched.
             options = flags.ToOptions();
             TlsSettings.Load(options.Tls);
+            logs = logging(flags.Logs());
         }
-        catch (FlagException e)
+        catch (Exception e) when (e is FlagException or IOException or UnauthorizedAccessException)
         {
-            await output.WriteLineAsync($"etcd: error verifying flags, {e.Message}. See 'etcd --help'.");
+            await console.Error.WriteLineAsync($"etcd: error verifying flags, {e.Message}. See 'etcd --help'.");
             return Failed;
         }
 
         try
         {
-            return await ServeAsync(options, time, new Prng(seed), logs, output, stopping);
+            return await ServeAsync(options, time, prng, logs, console.Error, stopping);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
             return 0;
         }
+        catch (MemberRemovedException e)
+        {
+            Log.Removed(logs.CreateLogger("etcd"), e.Message);
+            return 0;
+        }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidDataException or FlagException)
         {
-            await output.WriteLineAsync($"etcd: {e.Message}");
+            await console.Error.WriteLineAsync($"etcd: {e.Message}");
             return Failed;
         }
     }
@@ -86,14 +119,21 @@ public static class EtcdCommand
             DataDirectory = options.DataDirectory,
             DedicatedWalDirectory = options.WalDirectory,
             PreVote = options.PreVote,
+            ForceNewCluster = options.ForceNewCluster,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
         };
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
+        if (peerTls is not null)
+        {
+            peerTls.Refused = (subject, reason) => Log.CertificateRefused(logger, subject, reason);
+        }
+
         HttpClient peers = PeerClient.Create(peerTls);
         if (!ReplicaLoader.IsThere(disk, settings))
         {
+            options = await DiscoverAsync(options, time, prng.Split(), logger, stopping);
             settings = settings with { Founding = await FoundAsync(options, peers, stopping) };
         }
 
@@ -116,7 +156,7 @@ public static class EtcdCommand
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        Task attributes = MemberAttributes.PublishAsync(host, options, ending.Token);
+        Task attributes = AnnounceAsync(host, options, logger, ending.Token);
         Task compacting = compactor.RunAsync(ending.Token);
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
@@ -127,9 +167,26 @@ public static class EtcdCommand
             return 0;
         }
 
+        if (cause is MemberRemovedException)
+        {
+            Log.Removed(logger, cause.Message);
+            return 0;
+        }
+
         Log.Failed(logger, cause);
         await output.WriteLineAsync($"etcd: {cause.Message}");
         return Failed;
+    }
+
+    // Tools and upstream's tests wait for these lines: the member is known to the cluster, there is a leader, and clients are served.
+    private static async Task AnnounceAsync(ReplicaHost host, EtcdOptions options, ILogger logger, CancellationToken stopping)
+    {
+        if (await MemberAttributes.PublishAsync(host, options, stopping))
+        {
+            Log.Published(logger, $"{host.Header.MemberId:x}", options.Name, string.Join(',', options.AdvertiseClientUrls), $"{host.Header.ClusterId:x}");
+            Log.Capabilities(logger, EtcdVersion.ClusterShort);
+            Log.ReadyToServe(logger);
+        }
     }
 
     // etcd: embed/config.go ClientSelfCert, PeerSelfCert
@@ -143,6 +200,32 @@ public static class EtcdCommand
             Tls = options.AutoTls ? Own("client", options.ListenClientUrls.Concat(options.AdvertiseClientUrls), options.Tls) : options.Tls,
             PeerTls = options.PeerAutoTls ? Own("peer", options.ListenPeerUrls.Concat(options.InitialAdvertisePeerUrls), options.PeerTls) : options.PeerTls,
         };
+    }
+
+    /// <summary>With the founders, where they are to be found somewhere.</summary>
+    private static async Task<EtcdOptions> DiscoverAsync(
+        EtcdOptions options, TimeProvider time, Prng prng, ILogger logger, CancellationToken stopping)
+    {
+        IReadOnlyList<InitialMember>? found = null;
+        if (options.Discovery is { } service)
+        {
+            found = await new DiscoveryService(service, time, logger).JoinAsync(options.Name, options.InitialAdvertisePeerUrls, stopping);
+            options = options with { ClusterToken = service.Token };
+        }
+        else if (options.DiscoveryDomain.Length > 0)
+        {
+            found = await new SrvDiscovery(DnsClient.OfMachine(prng, time), time).FoundersAsync(
+                options.DiscoveryDomain, options.DiscoveryServiceName, options.Name, options.InitialAdvertisePeerUrls, stopping);
+        }
+
+        if (found is null)
+        {
+            return options;
+        }
+
+        Log.Discovered(logger, string.Join(',', found.Select(static m => $"{m.Name}={m.Url}")));
+        return found.Any(m => m.Name == options.Name) ? options with { InitialCluster = found } : throw new InvalidDataException(
+            $"couldn't find local name \"{options.Name}\" in the initial cluster configuration that was discovered: none has the address of {string.Join(',', options.InitialAdvertisePeerUrls)}");
     }
 
     private static async Task<Founding> FoundAsync(EtcdOptions options, HttpClient peers, CancellationToken stopping)

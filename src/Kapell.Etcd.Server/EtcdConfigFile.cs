@@ -21,6 +21,8 @@ internal static class EtcdConfigFile
         ["peer-transport-security/key-file"] = "peer-key-file",
         ["peer-transport-security/trusted-ca-file"] = "peer-trusted-ca-file",
         ["peer-transport-security/auto-tls"] = "peer-auto-tls",
+        ["peer-transport-security/client-cert-file"] = "peer-client-cert-file",
+        ["peer-transport-security/client-key-file"] = "peer-client-key-file",
         ["peer-transport-security/allowed-cn"] = "peer-cert-allowed-cn",
         ["peer-transport-security/allowed-hostname"] = "peer-cert-allowed-hostname",
         ["peer-transport-security/crl-file"] = "peer-crl-file",

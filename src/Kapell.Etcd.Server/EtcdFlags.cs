@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -32,6 +33,7 @@ internal sealed class EtcdFlags
     private readonly FlagValue<int> _election;
     private readonly FlagValue<IReadOnlyList<string>> _listenPeer;
     private readonly FlagValue<IReadOnlyList<string>> _listenClient;
+    private readonly FlagValue<IReadOnlyList<string>> _listenClientHttp;
     private readonly FlagValue<long> _quota;
     private readonly FlagValue<int> _maxTxnOps;
     private readonly FlagValue<int> _maxRequestBytes;
@@ -75,6 +77,19 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _authToken;
     private readonly FlagValue<int> _authTokenTtl;
     private readonly FlagValue<int> _bcryptCost;
+    private readonly FlagValue<string> _peerClientCert;
+    private readonly FlagValue<string> _peerClientKey;
+    private readonly FlagValue<IReadOnlyList<string>> _allowedHost;
+    private readonly FlagValue<IReadOnlyList<string>> _peerAllowedNames;
+    private readonly FlagValue<IReadOnlyList<string>> _peerAllowedHost;
+    private readonly DiscoveryFlags _discovery;
+    private readonly FlagValue<bool> _forceNew;
+    private readonly FlagValue<string> _logger;
+    private readonly FlagValue<string> _logLevel;
+    private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
+    private readonly FlagValue<string> _logFormat;
+    private readonly FlagValue<bool> _logRotates;
+    private readonly FlagValue<string> _logRotation;
 
     public EtcdFlags()
     {
@@ -89,6 +104,7 @@ internal sealed class EtcdFlags
         _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
         _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
         _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.");
+        _listenClientHttp = _flags.List("listen-client-http-urls", [], "List of URLs to listen on for http only client traffic. --listen-client-urls are then for gRPC alone.");
         _quota = _flags.Long("quota-backend-bytes", 0, "Raise alarms when the content exceeds the given quota. 0 means 2 GiB, less than 0 none.");
         _maxTxnOps = _flags.Int("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
         _maxRequestBytes = _flags.Int("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
@@ -108,6 +124,7 @@ internal sealed class EtcdFlags
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
+        _discovery = new DiscoveryFlags(_flags);
         _unused.Clustering();
         _flags.Group("Security");
         _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
@@ -126,6 +143,11 @@ internal sealed class EtcdFlags
         _ciphers = _flags.List("cipher-suites", [], "Comma-separated list of supported TLS cipher suites between client/server and peers.");
         _tlsMin = _flags.String("tls-min-version", "TLS1.2", "Minimum TLS version supported by etcd. Possible values: TLS1.2, TLS1.3.");
         _tlsMax = _flags.String("tls-max-version", "", "Maximum TLS version supported by etcd. Possible values: TLS1.2, TLS1.3.");
+        _peerClientCert = _flags.String("peer-client-cert-file", "", "Path to an explicit peer client TLS cert file otherwise peer cert file will be used.");
+        _peerClientKey = _flags.String("peer-client-key-file", "", "Path to an explicit peer client TLS key file otherwise peer key file will be used.");
+        _allowedHost = _flags.List("client-cert-allowed-hostname", [], "Allowed SAN hostname for client cert authentication.");
+        _peerAllowedNames = _flags.List("peer-cert-allowed-cn", [], "Required CN for client certs connecting to the peer endpoint.");
+        _peerAllowedHost = _flags.List("peer-cert-allowed-hostname", [], "Allowed TLS hostname for inter peer authentication.");
         _unused.Security();
         _cors = _flags.List("cors", ["*"], "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing, (empty or * means allow all).");
         _hostWhitelist = _flags.List("host-whitelist", ["*"], "Acceptable hostnames from HTTP client requests, if server is not secure (empty or * means allow all).");
@@ -134,13 +156,19 @@ internal sealed class EtcdFlags
         _bcryptCost = _flags.Int("bcrypt-cost", AuthSettings.BcryptCostDefault, "Specify the cost of the bcrypt algorithm for hashing auth passwords, between 4 and 31.");
         _authTokenTtl = _flags.Int("auth-token-ttl", 300, "Time (in seconds) of the auth-token-ttl.");
         _flags.Group("Logging and profiling");
-        _flags.String("logger", "zap", "Taken for compatibility.");
-        _flags.String("log-level", "info", "Taken for compatibility: the level is that of the process.");
-        _flags.List("log-outputs", ["default"], "Taken for compatibility: the log goes where the process's goes.");
-        _flags.String("log-format", "json", "Taken for compatibility.");
+        _logger = _flags.String("logger", "zap", "'zap', or 'capnslog' for columns as versions before 3.5 wrote.");
+        _logLevel = _flags.String("log-level", "info", "Configures log level. Only supports debug, info, warn, error, panic, or fatal.");
+        _logOutputs = _flags.List("log-outputs", ["default"], "Specify 'stdout' or 'stderr' to skip journald logging, or list of comma separated output targets.");
+        _logFormat = _flags.String("log-format", "json", "Configures log format. Only supports json, console.");
+        _logRotates = _flags.Bool("enable-log-rotation", false, "Enable log rotation of a single log-outputs file target.");
+        _logRotation = _flags.String(
+            "log-rotation-config-json", "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}",
+            "Configures log rotation: MaxSize in megabytes, MaxAge in days, MaxBackups, LocalTime, Compress.");
         _metrics = _flags.String("metrics", "basic", "'basic' or 'extensive': all metrics are always shown.");
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
+        _flags.Group("Unsafe");
+        _forceNew = _flags.Bool("force-new-cluster", false, "Force to create a new one member cluster. It commits configuration changes forcing to remove all existing members in the cluster and add itself.");
         _flags.Group("Features");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
@@ -154,6 +182,10 @@ internal sealed class EtcdFlags
     public bool VersionWanted => _version.Value;
 
     public string Help() => _flags.Help();
+
+    /// <exception cref="FlagException">A flag of the log is wrong.</exception>
+    public LogSettings Logs() =>
+        LogSettings.Parse(_logger.Value, _logLevel.Value, _logFormat.Value, _logOutputs.Value, _logRotates.Value, _logRotation.Value);
 
     /// <exception cref="FlagException">A flag is wrong or not supported; the message says which and why.</exception>
     public void Parse(IReadOnlyList<string> args, Func<string, string?> environment)
@@ -202,7 +234,7 @@ internal sealed class EtcdFlags
             throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
 
-        IReadOnlyList<InitialMember> initial = Initial();
+        IReadOnlyList<InitialMember> initial = _discovery.IsWanted(_flags.WasSet("initial-cluster")) ? [] : Initial();
         const long quotaDefault = 2L << 30;
         (TimeSpan period, long revisions) = Compaction();
         return new EtcdOptions
@@ -213,13 +245,26 @@ internal sealed class EtcdFlags
             AdvertiseClientUrls = _advertiseClient.Value,
             InitialAdvertisePeerUrls = _advertisePeer.Value,
             ListenMetricsUrls = _listenMetrics.Value,
+            ListenClientHttpUrls = _listenClientHttp.Value,
             ClusterToken = _token.Value,
             ListenPeerUrls = _listenPeer.Value,
             InitialCluster = initial,
             JoinsExisting = _clusterState.Value == "existing",
+            ForceNewCluster = _forceNew.Value,
+            Discovery = _discovery.Service(),
+            DiscoveryDomain = _discovery.Domain,
+            DiscoveryServiceName = _discovery.ServiceName,
             PreVote = _preVote.Value,
             StrictReconfigCheck = _strictReconfig.Value,
-            PeerTls = new ServerTls(_peerCertFile.Value, _peerKeyFile.Value, _peerClientCertAuth.Value, _peerTrustedCa.Value) { CrlFile = _peerCrl.Value, Rules = rules },
+            PeerTls = new ServerTls(_peerCertFile.Value, _peerKeyFile.Value, _peerClientCertAuth.Value, _peerTrustedCa.Value)
+            {
+                CrlFile = _peerCrl.Value,
+                Rules = rules,
+                ClientCertFile = _peerClientCert.Value,
+                ClientKeyFile = _peerClientKey.Value,
+                AllowedCommonNames = _peerAllowedNames.Value,
+                AllowedHostNames = _peerAllowedHost.Value,
+            },
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
             HeartbeatMilliseconds = _heartbeat.Value,
             ElectionMilliseconds = _election.Value,
@@ -229,7 +274,7 @@ internal sealed class EtcdFlags
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
             Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(_authTokenTtl.Value), _bcryptCost.Value, _clientCertAuth.Value),
-            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value) { CrlFile = _clientCrl.Value, Rules = rules },
+            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value) { CrlFile = _clientCrl.Value, Rules = rules, AllowedHostNames = _allowedHost.Value },
             AutoTls = _autoTls.Value && _certFile.Value.Length == 0,
             PeerAutoTls = _peerAutoTls.Value && _peerCertFile.Value.Length == 0,
             SelfSignedYears = _selfSignedYears.Value,
@@ -265,6 +310,7 @@ internal sealed class EtcdFlags
         (string Name, FlagValue<IReadOnlyList<string>> Urls, bool Listens)[] all =
         [
             ("listen-client-urls", _listenClient, true), ("listen-peer-urls", _listenPeer, true), ("listen-metrics-urls", _listenMetrics, true),
+            ("listen-client-http-urls", _listenClientHttp, true),
             ("advertise-client-urls", _advertiseClient, false), ("initial-advertise-peer-urls", _advertisePeer, false),
         ];
         foreach ((string name, FlagValue<IReadOnlyList<string>> urls, bool listens) in all)
@@ -284,8 +330,13 @@ internal sealed class EtcdFlags
     // etcd: client/pkg/types/urls.go NewURLs
     private static void CheckUrl(string name, string url)
     {
+        if (ListenAddress.SocketPath(url) is not null)
+        {
+            return;
+        }
+
         bool parsed = Uri.TryCreate(url, UriKind.Absolute, out Uri? uri);
-        string? wrong = !parsed || uri!.Scheme is not ("http" or "https") ? $"URL scheme must be http or https: {url}"
+        string? wrong = !parsed || uri!.Scheme is not ("http" or "https") ? $"URL scheme must be http, https, unix, or unixs: {url}"
             : !url.AsSpan(url.IndexOf("://", StringComparison.Ordinal) + 3).Contains(':') ? $"URL address does not have the form \"host:port\": {url}"
             : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
             : null;
@@ -348,7 +399,8 @@ internal sealed class EtcdFlags
         foreach (string part in _initialCluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             string[] pair = part.Split('=', 2);
-            if (pair.Length != 2 || !Uri.TryCreate(pair[1], UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https"))
+            bool isSocket = pair.Length == 2 && ListenAddress.SocketPath(pair[1]) is not null;
+            if (!isSocket && (pair.Length != 2 || !Uri.TryCreate(pair[1], UriKind.Absolute, out Uri? url) || url.Scheme is not ("http" or "https")))
             {
                 throw new FlagException($"--initial-cluster: \"{part}\" is not name=peer-url");
             }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -22,6 +23,9 @@ internal sealed record EtcdOptions
 
     public required IReadOnlyList<string> ListenMetricsUrls { get; init; }
 
+    /// <summary>For HTTP without gRPC; none: the client addresses serve both.</summary>
+    public IReadOnlyList<string> ListenClientHttpUrls { get; init; } = [];
+
     public required string ClusterToken { get; init; }
 
     public required IReadOnlyList<string> ListenPeerUrls { get; init; }
@@ -31,6 +35,17 @@ internal sealed record EtcdOptions
 
     /// <summary>Join a cluster that runs, instead of founding one with the members of <see cref="InitialCluster"/>.</summary>
     public required bool JoinsExisting { get; init; }
+
+    /// <summary>Where the founders find each other; null: they are named, or in <see cref="DiscoveryDomain"/>.</summary>
+    public DiscoverySettings? Discovery { get; init; }
+
+    /// <summary>Of DNS; empty for none.</summary>
+    public string DiscoveryDomain { get; init; } = "";
+
+    public string DiscoveryServiceName { get; init; } = "";
+
+    /// <summary>The other members are lost for good: go on alone.</summary>
+    public bool ForceNewCluster { get; init; }
 
     public required bool PreVote { get; init; }
 
@@ -83,6 +98,17 @@ internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCer
 {
     /// <summary>Certificates that are not to be believed any more; empty for none.</summary>
     public string CrlFile { get; init; } = "";
+
+    /// <summary>What the member shows when it calls; empty: the same as when it is called.</summary>
+    public string ClientCertFile { get; init; } = "";
+
+    public string ClientKeyFile { get; init; } = "";
+
+    /// <summary>Common names of which a caller's certificate must have one; none: any that the authority signed.</summary>
+    public IReadOnlyList<string> AllowedCommonNames { get; init; } = [];
+
+    /// <summary>Host names of which it must be good for one.</summary>
+    public IReadOnlyList<string> AllowedHostNames { get; init; } = [];
 
     /// <summary>Nobody vouches for it: who calls with it or is called does not check.</summary>
     public bool IsSelfSigned { get; init; }

@@ -12,7 +12,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private const string NoTransport = "the peers' connections are Kapell's own";
     private const string NoProxy = "the v2 proxy is gone upstream too";
     private const string NoTracing = "spans are not sent anywhere";
-    private const string NoDiscovery = "no discovery service is asked: name the members with --initial-cluster";
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
 
@@ -33,7 +32,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Refused("socket-reuse-port", false, "two processes cannot share a port here");
         Unused("raft-read-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
-        Refused("listen-client-http-urls", "", "gRPC and HTTP share the ports of --listen-client-urls");
         Unused("enable-v2", false, "the v2 API is gone upstream too");
         Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
         Unused("v2-deprecation", "not-yet", "the v2 API is gone upstream too");
@@ -41,23 +39,15 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     public void Clustering()
     {
-        foreach (string name in new[] { "discovery", "discovery-token", "discovery-endpoints", "discovery-srv", "discovery-srv-name", "discovery-proxy" })
+        foreach (string name in new[] { "discovery", "discovery-proxy" })
         {
-            Refused(name, "", NoDiscovery);
+            Refused(name, "", "it asks by the v2 API, which is gone upstream too: use --discovery-endpoints and --discovery-token");
         }
 
-        foreach (string name in new[] { "discovery-cert", "discovery-key", "discovery-cacert", "discovery-user", "discovery-password" })
-        {
-            Unused(name, "", NoDiscovery);
-        }
-
-        Unused("discovery-fallback", "exit", NoDiscovery);
-        Unused("discovery-insecure-transport", true, NoDiscovery);
-        Unused("discovery-insecure-skip-tls-verify", false, NoDiscovery);
-        Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), NoDiscovery);
-        Unused("discovery-request-timeout", TimeSpan.FromSeconds(5), NoDiscovery);
-        Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), NoDiscovery);
-        Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), NoDiscovery);
+        Unused("discovery-fallback", "exit", NoProxy);
+        Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), "each request has its own time: --discovery-request-timeout");
+        Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), "the service is asked for some moments only");
+        Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), "the service is asked for some moments only");
         Unused("proxy", "off", NoProxy);
         foreach (string name in new[] { "proxy-failure-wait", "proxy-refresh-interval", "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout" })
         {
@@ -67,15 +57,9 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     public void Security()
     {
-        const string oneCertificate = "a member shows its own certificate to its peers";
-        foreach (string name in new[] { "client-cert-file", "client-key-file", "peer-client-cert-file", "peer-client-key-file" })
+        foreach (string name in new[] { "client-cert-file", "client-key-file" })
         {
-            Refused(name, "", oneCertificate);
-        }
-
-        foreach (string name in new[] { "client-cert-allowed-hostname", "peer-cert-allowed-cn", "peer-cert-allowed-hostname" })
-        {
-            Refused(name, "", "whose certificate the authority signed may come in; use an authority for this cluster alone");
+            Unused(name, "", "the JSON gateway is in the same process and shows no certificate");
         }
 
         Unused("peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
@@ -88,8 +72,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
-        Unused("enable-log-rotation", false, ownLog);
-        Unused("log-rotation-config-json", "", ownLog);
         Unused("warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         Unused("experimental-warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         foreach (string prefix in new[] { "", "experimental-" })
@@ -126,7 +108,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         }
 
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
-        Refused("force-new-cluster", false, "save a snapshot and restore it: `etcdctl snapshot save`, `kapell etcdutl snapshot restore`");
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 

@@ -29,6 +29,9 @@ internal sealed unsafe class KeyIndex : IDisposable
 
     public long Count { get; private set; }
 
+    /// <summary>Keys whose newest revision is no deletion.</summary>
+    public long LiveCount { get; private set; }
+
     /// <summary>Bytes of all entries.</summary>
     public long Bytes { get; private set; }
 
@@ -53,6 +56,7 @@ internal sealed unsafe class KeyIndex : IDisposable
         KeyEntry* entry = _entries.Take();
         KeyEntry.Initialize(entry, first);
         Count++;
+        LiveCount += Lives(entry);
         Bytes += sizeof(KeyEntry);
         Leaf leaf = _leaves[at.Leaf];
         if (leaf.Count == LeafSlots)
@@ -79,7 +83,9 @@ internal sealed unsafe class KeyIndex : IDisposable
     public void Append(KeyEntry* entry, RevisionItem item)
     {
         Bytes -= entry->BlockBytes;
+        LiveCount -= Lives(entry);
         KeyEntry.Append(entry, item);
+        LiveCount += Lives(entry);
         Bytes += entry->BlockBytes;
     }
 
@@ -105,6 +111,7 @@ internal sealed unsafe class KeyIndex : IDisposable
         }
 
         Count--;
+        LiveCount -= Lives(entry);
         Bytes -= sizeof(KeyEntry) + entry->BlockBytes;
         KeyEntry.FreeBlock(entry);
         _entries.Return(entry);
@@ -164,8 +171,11 @@ internal sealed unsafe class KeyIndex : IDisposable
         _firsts = [0];
         _leafCount = 1;
         Count = 0;
+        LiveCount = 0;
         Bytes = 0;
     }
+
+    private static int Lives(KeyEntry* entry) => entry->Newest.Address.IsTombstone ? 0 : 1;
 
     private void Settle(ref KeyCursor cursor)
     {

@@ -39,6 +39,9 @@ public sealed unsafe class MvccStore : IDisposable
 
     public long KeyCount => _index.Count;
 
+    /// <summary>Keys that are there now; the deleted ones of <see cref="KeyCount"/> wait for compaction.</summary>
+    public long LiveKeyCount => _index.LiveCount;
+
     /// <summary>Bytes that the content needs: what the quota counts.</summary>
     public long LiveBytes => _pages.LiveBytes + _index.Bytes;
 

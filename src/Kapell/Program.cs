@@ -5,6 +5,7 @@ using Kapell.Cli.Images;
 using Kapell.Cli.Node;
 using Kapell.Cli.Up;
 using Kapell.Client;
+using Kapell.Etcd.Server;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.Extensions.Logging;
 
@@ -99,8 +100,13 @@ internal static class Program
 
         using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using ConsoleLogs logs = new(LogLevel.Information, TimeProvider.System);
         ulong seed = BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(8));
+        if (component == Components.Etcd)
+        {
+            return await EtcdCommand.RunAloneAsync(args, TimeProvider.System, seed, Console.Out, Console.Error, stopping.Token);
+        }
+
+        using ConsoleLogs logs = new(LogLevel.Information, TimeProvider.System);
         return await component(args, TimeProvider.System, seed, logs, Console.Error, stopping.Token);
     }
 }

@@ -268,6 +268,6 @@ internal sealed class RefusedCall : IHttp2Request
 
 internal static partial class GrpcLog
 {
-    [LoggerMessage(EventId = 1030, Level = LogLevel.Error, Message = "etcd: the call {Method} failed unexpectedly")]
+    [LoggerMessage(EventId = 1030, Level = LogLevel.Error, Message = "the call {Method} failed unexpectedly")]
     public static partial void HandlerFailed(ILogger logger, string method, Exception cause);
 }

@@ -57,6 +57,7 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
         request.Protocol = "HTTP/2";
         request.Body = new MemoryStream(_body.WrittenMemory.ToArray(), writable: false);
         context.Features.Set(responder.Connection.Features.Get<ITlsConnectionFeature>());
+        context.Features.Set(responder.Connection.Features.Get<Http.PortGuard>());
         await using Body body = new(context, responder, stream);
         context.Response.Body = body;
         try

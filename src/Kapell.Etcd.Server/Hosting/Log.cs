@@ -7,63 +7,119 @@ namespace Kapell.Etcd.Server.Hosting;
 /// <summary>What the server says; one place, so that the texts are constant and can be searched for.</summary>
 internal static partial class Log
 {
-    [LoggerMessage(EventId = 1000, Level = LogLevel.Information, Message = "etcd: loaded from {Directory}: {Story}")]
+    [LoggerMessage(EventId = 1000, Level = LogLevel.Information, Message = "loaded from {Directory}: {Story}")]
     public static partial void Loaded(ILogger logger, string directory, string story);
 
-    [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "etcd: now {Role}, leader {Leader}, term {Term}")]
-    public static partial void LeaderChanged(ILogger logger, Role role, MemberId leader, Term term);
+    [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "{MemberId} became {Role} at term {Term}, leader {Leader}")]
+    public static partial void LeaderChanged(ILogger logger, string memberId, string role, Term term, MemberId leader);
 
-    [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "etcd: serving client requests on {Addresses}")]
+    [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "serving client requests on {Addresses}")]
     public static partial void Serving(ILogger logger, string addresses);
 
-    [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "etcd: checkpoint at entry {Index}: {Bytes} bytes")]
+    [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "checkpoint at entry {Index}: {Bytes} bytes")]
     public static partial void CheckpointTaken(ILogger logger, ulong index, long bytes);
 
-    [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "etcd: a checkpoint failed; the log is kept, and it is tried again")]
+    [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "a checkpoint failed; the log is kept, and it is tried again")]
     public static partial void CheckpointFailed(ILogger logger, Exception cause);
 
-    [LoggerMessage(EventId = 1005, Level = LogLevel.Warning, Message = "etcd: {Used} bytes of the quota of {Quota} are used: writes are refused until there is space")]
+    [LoggerMessage(EventId = 1005, Level = LogLevel.Warning, Message = "{Used} bytes of the quota of {Quota} are used: writes are refused until there is space")]
     public static partial void NoSpace(ILogger logger, long used, long quota);
 
-    [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "etcd: auto compaction at revision {Revision}")]
+    [LoggerMessage(EventId = 1006, Level = LogLevel.Information, Message = "auto compaction at revision {Revision}")]
     public static partial void AutoCompacted(ILogger logger, long revision);
 
-    [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "etcd: auto compaction at revision {Revision} refused: {Reason}")]
+    [LoggerMessage(EventId = 1007, Level = LogLevel.Warning, Message = "auto compaction at revision {Revision} refused: {Reason}")]
     public static partial void AutoCompactionRefused(ILogger logger, long revision, string reason);
 
-    [LoggerMessage(EventId = 1010, Level = LogLevel.Information, Message = "etcd: connected to peer {Member} ({Lane})")]
+    [LoggerMessage(EventId = 1010, Level = LogLevel.Information, Message = "connected to peer {Member} ({Lane})")]
     public static partial void PeerConnected(ILogger logger, MemberId member, Lane lane);
 
-    [LoggerMessage(EventId = 1011, Level = LogLevel.Warning, Message = "etcd: lost the connection to peer {Member} ({Lane}), trying again: {Reason}")]
+    [LoggerMessage(EventId = 1011, Level = LogLevel.Warning, Message = "lost the connection to peer {Member} ({Lane}), trying again: {Reason}")]
     public static partial void PeerTrouble(ILogger logger, MemberId member, Lane lane, string reason);
 
-    [LoggerMessage(EventId = 1012, Level = LogLevel.Information, Message = "etcd: sent a checkpoint of {Bytes} bytes to {Member}")]
+    [LoggerMessage(EventId = 1012, Level = LogLevel.Information, Message = "sent a checkpoint of {Bytes} bytes to {Member}")]
     public static partial void SnapshotSent(ILogger logger, MemberId member, long bytes);
 
-    [LoggerMessage(EventId = 1013, Level = LogLevel.Warning, Message = "etcd: a checkpoint for {Member} did not arrive, it is tried again: {Reason}")]
+    [LoggerMessage(EventId = 1013, Level = LogLevel.Warning, Message = "a checkpoint for {Member} did not arrive, it is tried again: {Reason}")]
     public static partial void SnapshotRefused(ILogger logger, MemberId member, string reason);
 
-    [LoggerMessage(EventId = 1014, Level = LogLevel.Information, Message = "etcd: the leader's checkpoint at entry {Index} replaced the store")]
+    [LoggerMessage(EventId = 1014, Level = LogLevel.Information, Message = "the leader's checkpoint at entry {Index} replaced the store")]
     public static partial void CheckpointInstalled(ILogger logger, ulong index);
 
-    [LoggerMessage(EventId = 1015, Level = LogLevel.Information, Message = "etcd: members are now {Members}")]
+    [LoggerMessage(EventId = 1015, Level = LogLevel.Information, Message = "members are now {Members}")]
     public static partial void MembersChanged(ILogger logger, string members);
 
-    [LoggerMessage(EventId = 1016, Level = LogLevel.Warning, Message = "etcd: refused peer {Member} on {Path}: {Reason}")]
+    [LoggerMessage(EventId = 1016, Level = LogLevel.Warning, Message = "refused peer {Member} on {Path}: {Reason}")]
     public static partial void PeerRefused(ILogger logger, string member, string path, string reason);
 
-    [LoggerMessage(EventId = 1017, Level = LogLevel.Warning, Message = "etcd: a message of member {Member} was not taken: {Result}")]
+    [LoggerMessage(EventId = 1017, Level = LogLevel.Warning, Message = "a message of member {Member} was not taken: {Result}")]
     public static partial void MessageRefused(ILogger logger, MemberId member, StepResult result);
 
-    [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "etcd: learner {Member} has caught up and becomes a voter")]
+    [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "learner {Member} has caught up and becomes a voter")]
     public static partial void Promoting(ILogger logger, MemberId member);
 
-    [LoggerMessage(EventId = 1020, Level = LogLevel.Warning, Message = "etcd: slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
+    [LoggerMessage(EventId = 1060, Level = LogLevel.Warning, Message = "slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
     public static partial void SlowDisk(ILogger logger, double seconds, long bytes, double appendSeconds);
 
-    [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
+    [LoggerMessage(EventId = 1061, Level = LogLevel.Warning, Message = "applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
     public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
 
-    [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
+    [LoggerMessage(
+        EventId = 1020, Level = LogLevel.Information,
+        Message = "published local member to cluster through raft: {MemberId} {Name} [{ClientUrls}] in cluster {ClusterId}")]
+    public static partial void Published(ILogger logger, string memberId, string name, string clientUrls, string clusterId);
+
+    [LoggerMessage(EventId = 1021, Level = LogLevel.Information, Message = "enabled capabilities for version {Version}")]
+    public static partial void Capabilities(ILogger logger, string version);
+
+    [LoggerMessage(EventId = 1022, Level = LogLevel.Information, Message = "ready to serve client requests")]
+    public static partial void ReadyToServe(ILogger logger);
+
+    [LoggerMessage(EventId = 1023, Level = LogLevel.Warning, Message = "{Reason}")]
+    public static partial void Removed(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 1024, Level = LogLevel.Warning, Message = "rejected connection on {Endpoint} endpoint: {RemoteAddr}: {Error}")]
+    public static partial void ConnectionRejected(ILogger logger, string endpoint, string remoteAddr, string error);
+
+    [LoggerMessage(EventId = 1025, Level = LogLevel.Warning, Message = "client certificate authentication failed: {Subject}: {Reason}")]
+    public static partial void CertificateRefused(ILogger logger, string subject, string reason);
+
+    [LoggerMessage(EventId = 1040, Level = LogLevel.Information, Message = "ready to proxy client requests to {Endpoints}")]
+    public static partial void GatewayReady(ILogger logger, string endpoints);
+
+    [LoggerMessage(EventId = 1041, Level = LogLevel.Warning, Message = "deactivated endpoint {Address}, tried again every {Interval}: {Reason}")]
+    public static partial void EndpointDeactivated(ILogger logger, string address, TimeSpan interval, string reason);
+
+    [LoggerMessage(EventId = 1042, Level = LogLevel.Information, Message = "activated {Address}")]
+    public static partial void EndpointActivated(ILogger logger, string address);
+
+    [LoggerMessage(EventId = 1043, Level = LogLevel.Warning, Message = "failed to activate endpoint {Address} (stay inactive for another {Interval}): {Reason}")]
+    public static partial void EndpointStaysInactive(ILogger logger, string address, TimeSpan interval, string reason);
+
+    [LoggerMessage(EventId = 1044, Level = LogLevel.Information, Message = "started gRPC proxy on {Address} for {Endpoints}")]
+    public static partial void ProxyStarted(ILogger logger, string address, string endpoints);
+
+    [LoggerMessage(EventId = 1045, Level = LogLevel.Information, Message = "endpoints are now {Endpoints}")]
+    public static partial void EndpointsSynced(ILogger logger, string endpoints);
+
+    [LoggerMessage(EventId = 1046, Level = LogLevel.Warning, Message = "the members could not be asked for at {Address}: {Reason}")]
+    public static partial void EndpointSyncFailed(ILogger logger, string address, string reason);
+
+    [LoggerMessage(EventId = 1047, Level = LogLevel.Information, Message = "registered {Address} with lease of {Ttl} s")]
+    public static partial void Registered(ILogger logger, string address, int ttl);
+
+    [LoggerMessage(EventId = 1048, Level = LogLevel.Warning, Message = "{Address} is not registered, it is tried again: {Reason}")]
+    public static partial void RegistrationFailed(ILogger logger, string address, string reason);
+
+    [LoggerMessage(EventId = 1050, Level = LogLevel.Information, Message = "discovered the initial cluster {Members}")]
+    public static partial void Discovered(ILogger logger, string members);
+
+    [LoggerMessage(EventId = 1051, Level = LogLevel.Information, Message = "{Found} of {Size} founders are in the discovery service")]
+    public static partial void DiscoveryWaits(ILogger logger, int found, int size);
+
+    [LoggerMessage(EventId = 1052, Level = LogLevel.Warning, Message = "the discovery service did not answer ({Reason}), next try in {Pause}")]
+    public static partial void DiscoveryFailed(ILogger logger, string reason, TimeSpan pause);
+
+    [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

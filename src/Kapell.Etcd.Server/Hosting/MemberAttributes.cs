@@ -6,7 +6,8 @@ namespace Kapell.Etcd.Server.Hosting;
 /// <summary>Tells the cluster this member's name and client addresses when they changed. etcd: server.go publishV3</summary>
 internal static class MemberAttributes
 {
-    public static async Task PublishAsync(ReplicaHost host, EtcdOptions options, CancellationToken cancellation)
+    /// <returns>False when the member stopped before it could.</returns>
+    public static async Task<bool> PublishAsync(ReplicaHost host, EtcdOptions options, CancellationToken cancellation)
     {
         try
         {
@@ -20,7 +21,7 @@ internal static class MemberAttributes
             Member? known = host.Reading(() => host.Replica.Applier.Members.Find(self));
             if (known is not null && known.Name == options.Name && known.ClientURLs.SequenceEqual(options.AdvertiseClientUrls))
             {
-                return;
+                return true;
             }
 
             Member attributes = new() { ID = self, Name = options.Name };
@@ -31,10 +32,12 @@ internal static class MemberAttributes
                 outcome = await host.ProposeAsync(CommandKind.MemberAttributes, attributes, cancellation);
             }
             while (outcome.Error is not null && outcome.Error != EtcdError.Stopped);
+            return outcome.Error is null;
         }
         catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
         {
             // Stopped before it was said: the next start says it.
+            return false;
         }
     }
 }

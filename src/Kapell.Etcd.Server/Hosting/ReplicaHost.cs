@@ -21,7 +21,6 @@ namespace Kapell.Etcd.Server.Hosting;
 /// </summary>
 public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsyncDisposable
 {
-    private const string RemovedText = "the member has been permanently removed from the cluster; its data directory is of no use any more";
     private const int InboxMax = 65536;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromMilliseconds(ReplicaTurns.RequestMilliseconds);
 
@@ -246,7 +245,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         raft.ReportDisconnected(member);
     }));
 
-    void IPeerEvents.RemovedHere() => Fail(new InvalidDataException(RemovedText));
+    void IPeerEvents.RemovedHere() => Fail(new MemberRemovedException());
 
     void IPeerEvents.SnapshotSent(MemberId member, bool whole) => Post(new Report(raft => raft.ReportSnapshot(member, whole)));
 
@@ -559,13 +558,21 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     void IReplicaDuties.LeaderChanged(SoftState soft)
     {
-        Log.LeaderChanged(_logger, soft.Role, soft.Leader, _replica.Raft.Term);
+        Log.LeaderChanged(_logger, $"{_replica.Raft.Id.Value:x}", RoleWord(soft.Role), _replica.Raft.Term, soft.Leader);
         if (!soft.Leader.IsNone)
         {
             LeaderChanges++;
             _ready.TrySetResult();
         }
     }
+
+    private static string RoleWord(Role role) => role switch
+    {
+        Role.Leader => "leader",
+        Role.Candidate => "candidate",
+        Role.PreCandidate => "pre-candidate",
+        _ => "follower",
+    };
 
     void IReplicaDuties.MembersChanged() => TellMembers();
 
@@ -581,7 +588,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
         if (members.Removed.Contains(_replica.Raft.Id.Value))
         {
-            throw new InvalidDataException(RemovedText);
+            throw new MemberRemovedException();
         }
     }
 

@@ -20,6 +20,9 @@ public sealed record ReplicaSettings
 
     public bool PreVote { get; init; } = true;
 
+    /// <summary>The others are lost for good: see <see cref="ForcedCluster"/>.</summary>
+    public bool ForceNewCluster { get; init; }
+
     public int HeartbeatTicks { get; init; } = 1;
 
     public int ElectionTicks { get; init; } = 10;
@@ -140,6 +143,11 @@ internal static class ReplicaLoader
             state = state with { Commit = new LogIndex(head.Index) };
         }
 
+        if (settings.ForceNewCluster && !isNew)
+        {
+            state = Force(log, logHead, head, content, state);
+        }
+
         RaftConfig config = new()
         {
             Id = new MemberId(self),
@@ -175,6 +183,24 @@ internal static class ReplicaLoader
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
             + (log.Recovery.TornFile is null ? "" : $", torn end of {log.Recovery.TornFile} cut at {log.Recovery.TornOffset}");
         return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };
+    }
+
+    private static HardState Force(WriteAheadLog log, LogHead logHead, CheckpointHead? head, LogContent content, HardState state)
+    {
+        content.Entries.RemoveAll(e => e.Index > state.Commit);
+        IReadOnlyList<Entry> forced = ForcedCluster.Append(new MemberId(logHead.Identity.Member), head, content.Entries, state);
+        if (forced.Count == 0)
+        {
+            return state;
+        }
+
+        // A crash before the state is written leaves the old cluster as it was.
+        state = state with { Commit = forced[^1].Index };
+        log.Append([.. forced.Select(LogRecords.Of), LogRecords.Of(state)]);
+        log.Sync();
+        logHead.State = state;
+        content.Entries.AddRange(forced);
+        return state;
     }
 
     /// <summary>

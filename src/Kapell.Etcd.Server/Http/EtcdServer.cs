@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
@@ -14,6 +13,7 @@ using Kapell.Etcd.Server.Snapshots;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -60,14 +60,22 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton<ElectionService>();
         builder.Services.AddRouting();
         TlsSettings? tls = TlsSettings.Load(options.Tls);
+        if (tls is not null)
+        {
+            tls.Refused = (subject, reason) => Log.CertificateRefused(logs.CreateLogger("etcd"), subject, reason);
+        }
+
         builder.WebHost.UseKestrelCore();
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
         builder.WebHost.UseSockets(static sockets => sockets.UnsafePreferInlineScheduling = true);
-        Http2Port http2 = new(host.Time, options.ConcurrentStreamsMax);
-        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, options, http2, tls));
+        Http2Port calling = new(host.Time, options.ConcurrentStreamsMax);
+        Http2Port plain = new(host.Time, options.ConcurrentStreamsMax);
+        PortSet ports = PortsOf(options, tls, logs.CreateLogger("etcd"));
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time, duty => duty is PortDuty.All or PortDuty.Calls ? calling : plain));
         WebApplication app = builder.Build();
         AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);
+        app.Use(static next => context => PortGuard.ServeAsync(context, next));
         app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
         new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
@@ -75,15 +83,17 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
             BindApi(routes, app.Services);
-            Gateway.Gateway gateway = new(routes, options.Limits);
+            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax);
             app.Map("/v3/{**path}", gateway.ServeAsync);
             app.Map("/v3beta/{**path}", gateway.ServeAsync);
         }
 
         app.UseEndpoints(static _ => { });
-        http2.Server = new GrpcServer(
-            Bind(app.Services, calls), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
-            logs.CreateLogger("etcd"));
+        RequestDelegate web = ((IApplicationBuilder)app).Build();
+        GrpcServer Serve(GrpcBinder binder) =>
+            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd"));
+        calling.Server = Serve(Bind(app.Services, calls));
+        plain.Server = Serve(new GrpcBinder(new CallCounter()));
         try
         {
             await app.StartAsync(cancellation);
@@ -92,7 +102,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             await app.DisposeAsync();
             throw new IOException(
-                $"listen tcp {string.Join(", ", options.ListenClientUrls.Concat(options.ListenMetricsUrls).Select(static u => new Uri(u).Authority))}: bind: address already in use; stop what listens there or choose "
+                $"listen tcp {ports}: bind: address already in use; stop what listens there or choose "
                 + "another --listen-client-urls", e);
         }
         catch (SocketException e)
@@ -125,7 +135,7 @@ internal sealed class EtcdServer : IAsyncDisposable
     }
 
     /// <summary>The files of the API that both ways in, gRPC and JSON, offer.</summary>
-    private static FileDescriptor[] ApiFiles =>
+    internal static FileDescriptor[] ApiFiles =>
     [
         Protocol.KvReflection.Descriptor, Protocol.WatchReflection.Descriptor, Protocol.LeaseReflection.Descriptor, Protocol.ClusterReflection.Descriptor,
         Protocol.MaintenanceReflection.Descriptor, Protocol.AuthReflection.Descriptor, Protocol.Locks.V3LockReflection.Descriptor,
@@ -144,35 +154,25 @@ internal sealed class EtcdServer : IAsyncDisposable
         Protocol.Elections.Election.BindService(binder, services.GetRequiredService<ElectionService>());
     }
 
-    private static void Configure(KestrelServerOptions kestrel, EtcdOptions options, Http2Port http2, TlsSettings? tls)
+    private static PortSet PortsOf(EtcdOptions options, TlsSettings? tls, ILogger logger)
+    {
+        PortSet ports = new("client", tls, logger);
+        ports.Add(options.ListenClientUrls, options.ListenClientHttpUrls.Count > 0 ? PortDuty.Calls : PortDuty.All);
+        ports.Add(options.ListenClientHttpUrls, PortDuty.Web);
+        ports.Add(options.ListenMetricsUrls, PortDuty.Metrics);
+        return ports;
+    }
+
+    private static void Configure(KestrelServerOptions kestrel, PortSet ports, TimeProvider time, Func<PortDuty, Http2Port> http2)
     {
         kestrel.AddServerHeader = false;
         kestrel.Limits.MaxRequestBodySize = null;
         kestrel.Limits.MinRequestBodyDataRate = null;
         kestrel.Limits.MinResponseDataRate = null;
-        foreach (string url in options.ListenClientUrls.Concat(options.ListenMetricsUrls).Distinct())
+        ports.Listen(kestrel, time, (listen, duty) =>
         {
-            ListenAddress address = ListenAddress.Parse(url);
-            if (address.IsTls && tls is null)
-            {
-                throw new FlagException($"listen on {url}: --cert-file and --key-file are needed for https");
-            }
-
-            foreach (IPEndPoint endpoint in address.EndPoints)
-            {
-                kestrel.Listen(endpoint, listen => ConfigurePort(listen, address.IsTls ? tls : null, http2));
-            }
-        }
-    }
-
-    private static void ConfigurePort(ListenOptions listen, TlsSettings? tls, Http2Port http2)
-    {
-        listen.Protocols = HttpProtocols.Http1AndHttp2;
-        if (tls is not null)
-        {
-            listen.UseHttps(tls.Configure);
-        }
-
-        listen.Use(next => connection => http2.RunAsync(next, connection));
+            listen.Protocols = HttpProtocols.Http1AndHttp2;
+            listen.Use(next => connection => http2(duty).RunAsync(next, connection));
+        });
     }
 }

@@ -7,6 +7,11 @@ internal sealed class FrameworkLogs(ILoggerFactory logs) : ILoggerFactory
 {
     public ILogger CreateLogger(string categoryName)
     {
+        if (categoryName == TlsTrouble.FrameworkCategory)
+        {
+            return TlsTrouble.Logger;
+        }
+
         ILogger logger = logs.CreateLogger(categoryName);
         if (categoryName == "Microsoft.AspNetCore.Server.Kestrel")
         {

@@ -28,6 +28,7 @@ internal sealed class HealthEndpoints(ReplicaHost host, EtcdLimits limits, Serve
         MapChecks(routes, "/livez", live);
         MapChecks(routes, "/readyz", ready);
         routes.MapGet("/version", static context => WriteVersionAsync(context));
+        routes.MapGet("/debug/vars", context => DebugVars.ServeAsync(context, host));
         routes.MapGet("/metrics", context => WriteAsync(
             context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write(host, limits)));
     }

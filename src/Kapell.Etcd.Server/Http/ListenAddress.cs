@@ -3,13 +3,21 @@ using Kapell.Base;
 
 namespace Kapell.Etcd.Server.Http;
 
-/// <summary>A URL to listen on, resolved without asking anybody: an address, or localhost.</summary>
-internal sealed record ListenAddress(bool IsTls, IReadOnlyList<IPEndPoint> EndPoints)
+/// <summary>
+/// A URL to listen on, resolved without asking anybody: an address and a port (0: any free one), localhost, or the path of a socket of the
+/// file system. etcd: client/pkg/types/urls.go, embed/config.go
+/// </summary>
+internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoints)
 {
+    /// <exception cref="FlagException">It is no such URL.</exception>
     public static ListenAddress Parse(string url)
     {
-        if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https") || uri.Port <= 0
-            || uri.AbsolutePath != "/")
+        if (SocketPath(url) is { } path)
+        {
+            return new ListenAddress(url.StartsWith("unixs:", StringComparison.Ordinal), [new UnixEndPoint(path)]);
+        }
+
+        if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https") || uri.Port < 0 || uri.AbsolutePath != "/")
         {
             throw new FlagException($"URL \"{url}\" to listen on must be http or https with an address and a port");
         }
@@ -24,4 +32,26 @@ internal sealed record ListenAddress(bool IsTls, IReadOnlyList<IPEndPoint> EndPo
             ? new ListenAddress(uri.Scheme == "https", [new IPEndPoint(IPAddress.Loopback, uri.Port)])
             : throw new FlagException($"expected IP in URL for binding ({url})");
     }
+
+    /// <summary><c>unix://dir/name:1</c> is the file <c>dir/name:1</c>, from the working directory; null for what is no such URL.</summary>
+    public static string? SocketPath(string url)
+    {
+        string? path = url.StartsWith("unix://", StringComparison.Ordinal) ? url["unix://".Length..]
+            : url.StartsWith("unixs://", StringComparison.Ordinal) ? url["unixs://".Length..]
+            : null;
+        return path is { Length: > 0 } ? path : null;
+    }
+}
+
+/// <summary>A socket of the file system, as something that can be compared.</summary>
+internal sealed class UnixEndPoint(string path) : EndPoint
+{
+    /// <summary>From the root.</summary>
+    public string Path { get; } = System.IO.Path.GetFullPath(path);
+
+    public override bool Equals(object? obj) => obj is UnixEndPoint other && other.Path == Path;
+
+    public override int GetHashCode() => Path.GetHashCode(StringComparison.Ordinal);
+
+    public override string ToString() => Path;
 }

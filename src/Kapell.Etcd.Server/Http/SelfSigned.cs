@@ -44,7 +44,7 @@ internal static class SelfSigned
     {
         CertificateRequest request = new("O=etcd", key, HashAlgorithmName.SHA256);
         SubjectAlternativeNameBuilder names = new();
-        foreach (string host in urls.Select(static u => new Uri(u).Host.Trim('[', ']')).Distinct())
+        foreach (string host in urls.Where(static u => ListenAddress.SocketPath(u) is null).Select(static u => new Uri(u).Host.Trim('[', ']')).Distinct())
         {
             if (IPAddress.TryParse(host, out IPAddress? address))
             {

@@ -56,6 +56,7 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
         Counter(text, "etcd_server_health_success", "The total number of successful health checks", Interlocked.Read(ref _healthSuccesses));
         Counter(text, "etcd_server_health_failures", "The total number of failed health checks", Interlocked.Read(ref _healthFailures));
         Labelled(text, "etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.", "gauge", [($"server_version=\"{EtcdVersion.Server}\"", 1)]);
+        Labelled(text, "etcd_cluster_version", "Which version is running. 1 for 'cluster_version' label with current cluster version", "gauge", [($"cluster_version=\"{EtcdVersion.ClusterShort}\"", 1)]);
         Labelled(text, "etcd_server_id", "Server or member ID in hexadecimal format. 1 for 'server_id' label with current ID.", "gauge", [($"server_id=\"{raft.Id.Value:x}\"", 1)]);
     }
 
@@ -71,7 +72,7 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
         Gauge(text, "etcd_debugging_mvcc_current_revision", "The current revision of store.", store.Revision);
         Gauge(text, "etcd_debugging_mvcc_compact_revision", "The revision of the last compaction in store.", store.CompactRevision);
         Gauge(text, "etcd_debugging_auth_revision", "The current revision of auth store.", host.Replica.Applier.Auth.Revision);
-        Gauge(text, "etcd_debugging_mvcc_keys_total", "Total number of keys.", store.KeyCount);
+        Gauge(text, "etcd_debugging_mvcc_keys_total", "Total number of keys.", store.LiveKeyCount);
         Gauge(text, "etcd_debugging_mvcc_watcher_total", "Total number of watchers.", store.Watchers.Count);
         Gauge(text, "etcd_debugging_mvcc_watch_stream_total", "Total number of watch streams.", watches.Streams);
         Gauge(text, "etcd_debugging_mvcc_slow_watcher_total", "Total number of unsynced slow watchers.", watches.Slow);

@@ -12,20 +12,23 @@ internal sealed class TlsSettings
 {
     private const string ClientAuthUsage = "1.3.6.1.5.5.7.3.2";
     private const string ServerAuthUsage = "1.3.6.1.5.5.7.3.1";
-    private readonly X509Certificate2 _certificate;
+    private readonly ServerTls _files;
+    private readonly CertificateFile _shown;
+    private readonly CertificateFile _calling;
     private readonly X509Certificate2Collection _authorities = [];
     private readonly bool _demandsClient;
-    private readonly TlsRules _rules;
-    private readonly bool _isSelfSigned;
     private CertificateRevocationListBuilder? _revoked;
 
-    private TlsSettings(X509Certificate2 certificate, bool demandsClient, ServerTls files)
+    private TlsSettings(ServerTls files)
     {
-        _isSelfSigned = files.IsSelfSigned;
-        _certificate = certificate;
-        _demandsClient = demandsClient;
-        _rules = files.Rules;
+        _files = files;
+        _shown = new CertificateFile(files.CertFile, files.KeyFile);
+        _calling = files.ClientCertFile.Length > 0 ? new CertificateFile(files.ClientCertFile, files.ClientKeyFile) : _shown;
+        _demandsClient = files.ClientCertAuth || files.TrustedCaFile.Length > 0;
     }
+
+    /// <summary>Is told of each certificate that is not believed: its subject and why.</summary>
+    public Action<string, string>? Refused { get; set; }
 
     /// <summary>Null when no certificate was named.</summary>
     /// <exception cref="FlagException">The files do not go together.</exception>
@@ -36,20 +39,14 @@ internal sealed class TlsSettings
             return null;
         }
 
-        if (files.CertFile.Length == 0 || files.KeyFile.Length == 0)
-        {
-            throw new FlagException("KeyFile and CertFile must both be present[key: " + files.KeyFile + ", cert: " + files.CertFile + "]");
-        }
-
-        if (files.ClientCertAuth && files.TrustedCaFile.Length == 0)
-        {
-            throw new FlagException("--client-cert-auth needs --trusted-ca-file: who may sign the clients' certificates?");
-        }
-
+        CheckPairs(files);
         string reading = files.CertFile;
         try
         {
-            TlsSettings settings = new(X509Certificate2.CreateFromPemFile(files.CertFile, files.KeyFile), files.ClientCertAuth || files.TrustedCaFile.Length > 0, files);
+            TlsSettings settings = new(files);
+            settings._shown.Read();
+            reading = files.ClientCertFile;
+            settings._calling.Read();
             if (files.TrustedCaFile.Length > 0)
             {
                 reading = files.TrustedCaFile;
@@ -66,7 +63,8 @@ internal sealed class TlsSettings
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
-            string missing = new[] { files.CertFile, files.KeyFile, files.TrustedCaFile, files.CrlFile }.First(static f => f.Length > 0 && !File.Exists(f));
+            string[] all = [files.CertFile, files.KeyFile, files.TrustedCaFile, files.CrlFile, files.ClientCertFile, files.ClientKeyFile];
+            string missing = all.First(static f => f.Length > 0 && !File.Exists(f));
             throw new FlagException($"open {missing}: no such file or directory");
         }
         catch (CryptographicException e)
@@ -75,28 +73,52 @@ internal sealed class TlsSettings
         }
     }
 
+    private static void CheckPairs(ServerTls files)
+    {
+        if (files.CertFile.Length == 0 || files.KeyFile.Length == 0)
+        {
+            throw new FlagException("KeyFile and CertFile must both be present[key: " + files.KeyFile + ", cert: " + files.CertFile + "]");
+        }
+
+        if (files.ClientCertFile.Length == 0 != (files.ClientKeyFile.Length == 0))
+        {
+            throw new FlagException("ClientKeyFile and ClientCertFile must both be present or both absent: key: " + files.ClientKeyFile + ", cert: " + files.ClientCertFile + "]");
+        }
+
+        if (files.ClientCertAuth && files.TrustedCaFile.Length == 0)
+        {
+            throw new FlagException("--client-cert-auth needs --trusted-ca-file: who may sign the clients' certificates?");
+        }
+
+        if (files.AllowedCommonNames.Count > 0 && files.AllowedHostNames.Count > 0)
+        {
+            throw new FlagException("AllowedCN and AllowedHostname are mutually exclusive");
+        }
+    }
+
     public void Configure(HttpsConnectionAdapterOptions https)
     {
-        https.ServerCertificate = _certificate;
-        https.SslProtocols = _rules.Protocols;
-        https.OnAuthenticate = (_, options) => options.CipherSuitesPolicy = _rules.Policy();
+        https.ServerCertificateSelector = (_, _) => _shown.Current;
+        https.SslProtocols = _files.Rules.Protocols;
+        https.OnAuthenticate = (_, options) => options.CipherSuitesPolicy = _files.Rules.Policy();
         https.ClientCertificateMode = _demandsClient ? ClientCertificateMode.RequireCertificate : ClientCertificateMode.NoCertificate;
         https.ClientCertificateValidation = (certificate, _, errors) => IsTrusted(certificate, errors);
     }
 
-    public X509Certificate2 Certificate => _certificate;
+    /// <summary>What is shown to members that are called; read again when its file has changed.</summary>
+    public X509Certificate2 ClientCertificate => _calling.Current;
 
     /// <summary>For the other direction: the certificate of a member we call. Without an authority of our own the machine's decide.</summary>
     public bool IsTrustedServer(X509Certificate2 certificate, SslPolicyErrors errors)
     {
-        if (_isSelfSigned)
+        if (_files.IsSelfSigned)
         {
             return true; // Nobody's certificate says more than that there is one.
         }
 
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNameMismatch) || _authorities.Count == 0)
         {
-            return errors == SslPolicyErrors.None;
+            return Told(certificate, errors == SslPolicyErrors.None ? null : errors.ToString()) && HasAllowedName(certificate);
         }
 
         return IsTrusted(certificate, errors, ServerAuthUsage);
@@ -135,9 +157,14 @@ internal sealed class TlsSettings
 
     private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors, string usage = ClientAuthUsage)
     {
-        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable) || IsRevoked(certificate))
+        if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
         {
             return false;
+        }
+
+        if (IsRevoked(certificate))
+        {
+            return Told(certificate, "it is revoked");
         }
 
         using X509Chain chain = new();
@@ -146,6 +173,72 @@ internal sealed class TlsSettings
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
         chain.ChainPolicy.ApplicationPolicy.Add(new Oid(usage));
-        return chain.Build(certificate);
+        return Told(certificate, chain.Build(certificate) ? null : string.Join(", ", chain.ChainStatus.Select(static s => s.Status)))
+            && HasAllowedName(certificate);
+    }
+
+    // etcd: client/pkg/transport/listener.go baseConfig: of callers and of those that are called.
+    private bool HasAllowedName(X509Certificate2 certificate)
+    {
+        if (_files.AllowedCommonNames.Count > 0)
+        {
+            string name = certificate.GetNameInfo(X509NameType.SimpleName, forIssuer: false);
+            return Told(certificate, _files.AllowedCommonNames.Contains(name) ? null : $"CommonName \"{name}\" is none of those allowed");
+        }
+
+        return _files.AllowedHostNames.Count == 0
+            || Told(certificate, _files.AllowedHostNames.Any(host => certificate.MatchesHostname(host)) ? null : "it is good for none of the allowed host names");
+    }
+
+    private bool Told(X509Certificate2 certificate, string? reason)
+    {
+        if (reason is not null)
+        {
+            Refused?.Invoke(certificate.Subject, reason);
+        }
+
+        return reason is null;
+    }
+}
+
+/// <summary>A certificate and its key in files, read again when they have changed: certificates are renewed while a member runs.</summary>
+internal sealed class CertificateFile(string certFile, string keyFile)
+{
+    private readonly Lock _gate = new();
+    private (DateTime Cert, DateTime Key) _stamp;
+    private X509Certificate2? _current;
+
+    /// <summary>The newest that could be read.</summary>
+    public X509Certificate2 Current
+    {
+        get
+        {
+            lock (_gate)
+            {
+                try
+                {
+                    Read();
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException && _current is not null)
+                {
+                    // Half written, or being exchanged: the one before is still good, and the next connection looks again.
+                    return _current;
+                }
+
+                return _current!;
+            }
+        }
+    }
+
+    /// <exception cref="CryptographicException">They are no certificate and key, or do not go together.</exception>
+    /// <exception cref="IOException">A file is not there.</exception>
+    public void Read()
+    {
+        (DateTime, DateTime) stamp = (File.GetLastWriteTimeUtc(certFile), File.GetLastWriteTimeUtc(keyFile));
+        if (_current is null || stamp != _stamp)
+        {
+            _current = X509Certificate2.CreateFromPemFile(certFile, keyFile);
+            _stamp = stamp;
+        }
     }
 }

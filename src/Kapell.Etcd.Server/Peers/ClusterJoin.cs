@@ -91,7 +91,9 @@ internal static class ClusterJoin
         timeout.CancelAfter(AskTimeout);
         try
         {
-            return ClusterView.Parser.ParseFrom(await client.GetByteArrayAsync(new Uri(url.TrimEnd('/') + PeerProtocol.ViewPath), timeout.Token));
+            using HttpRequestMessage request = PeerAddress.Request(HttpMethod.Get, url, PeerProtocol.ViewPath);
+            using HttpResponseMessage response = (await client.SendAsync(request, timeout.Token)).EnsureSuccessStatusCode();
+            return ClusterView.Parser.ParseFrom(await response.Content.ReadAsByteArrayAsync(timeout.Token));
         }
         catch (Exception e) when (e is HttpRequestException or InvalidProtocolBufferException
             || (e is OperationCanceledException && !cancellation.IsCancellationRequested))

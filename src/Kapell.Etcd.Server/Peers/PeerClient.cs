@@ -9,11 +9,18 @@ internal static class PeerClient
 {
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
 
+    // A socket of the file system has no name that a certificate could show.
+    private static SslPolicyErrors OfSocket(object sender, SslPolicyErrors errors) =>
+        (sender as SslStream)?.TargetHostName.StartsWith(PeerAddress.SocketHost, StringComparison.Ordinal) == true
+            ? errors & ~SslPolicyErrors.RemoteCertificateNameMismatch
+            : errors;
+
     public static HttpClient Create(TlsSettings? tls)
     {
         SocketsHttpHandler handler = new()
         {
             ConnectTimeout = ConnectTimeout,
+            ConnectCallback = PeerAddress.ConnectAsync,
             UseProxy = false,
             UseCookies = false,
             AllowAutoRedirect = false,
@@ -23,9 +30,9 @@ internal static class PeerClient
         {
             handler.SslOptions = new SslClientAuthenticationOptions
             {
-                ClientCertificates = [tls.Certificate],
-                RemoteCertificateValidationCallback = (_, certificate, _, errors) =>
-                    certificate is X509Certificate2 given && tls.IsTrustedServer(given, errors),
+                ClientCertificates = [tls.ClientCertificate],
+                RemoteCertificateValidationCallback = (sender, certificate, _, errors) =>
+                    certificate is X509Certificate2 given && tls.IsTrustedServer(given, OfSocket(sender, errors)),
             };
         }
 

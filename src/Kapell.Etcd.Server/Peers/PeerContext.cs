@@ -27,7 +27,8 @@ internal sealed class PeerContext(
 
     public HttpRequestMessage Request(HttpMethod method, string url, string path, MemberId to)
     {
-        HttpRequestMessage request = new(method, url.TrimEnd('/') + path) { Version = System.Net.HttpVersion.Version11 };
+        HttpRequestMessage request = PeerAddress.Request(method, url, path);
+        request.Version = System.Net.HttpVersion.Version11;
         request.Headers.Add(PeerProtocol.ClusterHeader, PeerProtocol.Hex(clusterId));
         request.Headers.Add(PeerProtocol.FromHeader, PeerProtocol.Hex(self));
         request.Headers.Add(PeerProtocol.ToHeader, PeerProtocol.Hex(to.Value));

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Net;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http;
 using Kapell.Raft;
 using Microsoft.Extensions.Logging;
 
@@ -145,7 +146,7 @@ internal sealed class PeerLane : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or HttpRequestException or OperationCanceledException or ObjectDisposedException)
             {
-                Say(e.Message);
+                Say(TlsTrouble.Describe(e));
             }
 
             IsConnected = false;

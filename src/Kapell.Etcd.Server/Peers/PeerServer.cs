@@ -1,10 +1,8 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Net;
 using System.Net.Sockets;
 using System.Text.Json;
 using Google.Protobuf;
-using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
@@ -57,7 +55,9 @@ internal sealed class PeerServer : IAsyncDisposable
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
         builder.WebHost.UseSockets(static sockets => sockets.UnsafePreferInlineScheduling = true);
-        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, listen, tls));
+        PortSet ports = new("peer", tls, logs.CreateLogger("etcd"));
+        ports.Add(listen, PortDuty.All);
+        builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time));
         WebApplication app = builder.Build();
         PeerServer server = new(app, host, transport, snapshots, calls, logs.CreateLogger("etcd"));
         server.Map();
@@ -88,30 +88,12 @@ internal sealed class PeerServer : IAsyncDisposable
         await _app.DisposeAsync();
     }
 
-    private static void Configure(KestrelServerOptions kestrel, IReadOnlyList<string> listen, TlsSettings? tls)
+    private static void Configure(KestrelServerOptions kestrel, PortSet ports, TimeProvider time)
     {
         kestrel.AddServerHeader = false;
         kestrel.Limits.MaxRequestBodySize = null;
         kestrel.Limits.MinRequestBodyDataRate = null;
-        foreach (ListenAddress address in listen.Select(ListenAddress.Parse))
-        {
-            if (address.IsTls && tls is null)
-            {
-                throw new FlagException("listen for peers on https: --peer-cert-file and --peer-key-file are needed");
-            }
-
-            foreach (IPEndPoint endpoint in address.EndPoints)
-            {
-                kestrel.Listen(endpoint, options =>
-                {
-                    options.Protocols = HttpProtocols.Http1;
-                    if (address.IsTls)
-                    {
-                        options.UseHttps(tls!.Configure);
-                    }
-                });
-            }
-        }
+        ports.Listen(kestrel, time, static (listen, _) => listen.Protocols = HttpProtocols.Http1);
     }
 
     private void Map()

@@ -78,7 +78,8 @@ public sealed class ClusterService(
     {
         string[] urls = [.. given.Order(StringComparer.Ordinal)];
         bool good = urls.Length > 0 && urls.All(static u =>
-            Uri.TryCreate(u, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && uri.Port > 0 && uri.AbsolutePath == "/");
+            Http.ListenAddress.SocketPath(u) is not null
+            || (Uri.TryCreate(u, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && uri.Port > 0 && uri.AbsolutePath == "/"));
         return good ? urls : throw EtcdError.MemberBadUrls.ToException();
     }
 

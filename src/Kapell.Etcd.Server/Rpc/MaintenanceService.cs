@@ -169,4 +169,7 @@ public static class EtcdVersion
     public const string Server = "3.6.0";
     public const string Cluster = "3.6.0";
     public const string Storage = "3.6.0";
+
+    /// <summary>Without the last number.</summary>
+    public const string ClusterShort = "3.6";
 }

@@ -7,8 +7,13 @@ using Microsoft.AspNetCore.Http;
 namespace Kapell.Etcd.Server.Http.Gateway;
 
 /// <summary>The API as JSON over HTTP under /v3: each path is one method of gRPC. etcd: embed/serve.go registerGateway</summary>
-internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits)
+/// <param name="streamsMax">
+/// Of all requests here together: in etcd the gateway is one client of the server's, to which --max-concurrent-streams applies.
+/// </param>
+internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax)
 {
+    private readonly SemaphoreSlim _streams = new(streamsMax);
+
     private const string MetadataPrefix = "Grpc-Metadata-";
     private const string OldPrefix = "/v3beta/";
 
@@ -36,7 +41,15 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits)
         InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", context.RequestAborted);
         try
         {
-            await handler(exchange, call);
+            await _streams.WaitAsync(context.RequestAborted);
+            try
+            {
+                await handler(exchange, call);
+            }
+            finally
+            {
+                _streams.Release();
+            }
         }
         catch (RpcException e)
         {

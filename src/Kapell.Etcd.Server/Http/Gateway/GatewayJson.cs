@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Google.Protobuf;
@@ -13,6 +14,8 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// </summary>
 internal static class GatewayJson
 {
+    private const int SafeDigits = 15; // Of a whole number that a double holds.
+
     private static readonly JsonFormatter Formatter =
         new(JsonFormatter.Settings.Default.WithFormatDefaultValues(false).WithPreserveProtoFieldNames(true));
 
@@ -24,12 +27,46 @@ internal static class GatewayJson
     {
         try
         {
-            return Parser.Parse(json, type);
+            return Parser.Parse(WithExactNumbers(json), type);
         }
-        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidOperationException or FormatException)
+        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidOperationException or FormatException or JsonException)
         {
             throw new RpcException(new Status(StatusCode.InvalidArgument, e.Message));
         }
+    }
+
+    /// <summary>
+    /// The parser reads numbers as doubles, which do not hold all of 64 bits, and takes them from strings whole: whole numbers become
+    /// strings.
+    /// </summary>
+    private static string WithExactNumbers(string json)
+    {
+        Utf8JsonReader reader = new(Encoding.UTF8.GetBytes(json));
+        ArrayBufferWriter<byte> bytes = new(json.Length + 16);
+        using Utf8JsonWriter writer = new(bytes, AsGoWrites);
+        bool changed = false;
+        while (reader.Read())
+        {
+            switch (reader.TokenType)
+            {
+                case JsonTokenType.StartObject: writer.WriteStartObject(); break;
+                case JsonTokenType.EndObject: writer.WriteEndObject(); break;
+                case JsonTokenType.StartArray: writer.WriteStartArray(); break;
+                case JsonTokenType.EndArray: writer.WriteEndArray(); break;
+                case JsonTokenType.PropertyName: writer.WritePropertyName(reader.GetString()!); break;
+                case JsonTokenType.Number when reader.ValueSpan.Length > SafeDigits && reader.ValueSpan.IndexOfAny(".eE"u8) < 0:
+                    writer.WriteStringValue(reader.ValueSpan);
+                    changed = true;
+                    break;
+                case JsonTokenType.Number: writer.WriteRawValue(reader.ValueSpan); break;
+                case JsonTokenType.String: writer.WriteStringValue(reader.GetString()); break;
+                case JsonTokenType.True or JsonTokenType.False: writer.WriteBooleanValue(reader.GetBoolean()); break;
+                case JsonTokenType.Null: writer.WriteNullValue(); break;
+            }
+        }
+
+        writer.Flush();
+        return changed ? Encoding.UTF8.GetString(bytes.WrittenSpan) : json;
     }
 
     /// <param name="wrapped">One of a stream: stands under "result" and ends its line.</param>

@@ -1,5 +1,6 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.Json;
 using Kapell.Base;
@@ -143,9 +144,16 @@ internal sealed class JwtTokens
         }
     }
 
+    // A certificate stands for the key in it, as in golang-jwt.
     private static AsymmetricAlgorithm Import(string method, byte[] pem)
     {
         string text = Encoding.ASCII.GetString(pem);
+        if (text.Contains("-----BEGIN CERTIFICATE-----", StringComparison.Ordinal))
+        {
+            using X509Certificate2 certificate = X509Certificate2.CreateFromPem(text);
+            text = certificate.PublicKey.ExportSubjectPublicKeyInfo() is { Length: > 0 } key ? PemEncoding.WriteString("PUBLIC KEY", key) : text;
+        }
+
         if (method[0] != 'E')
         {
             RSA rsa = RSA.Create();

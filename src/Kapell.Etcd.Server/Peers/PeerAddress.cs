@@ -1,0 +1,46 @@
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using Kapell.Etcd.Server.Http;
+
+namespace Kapell.Etcd.Server.Peers;
+
+/// <summary>How a member's URL is called by HTTP: a socket of the file system stands under a made-up host name.</summary>
+internal static class PeerAddress
+{
+    public const string SocketHost = "unix-socket-";
+    private static readonly HttpRequestOptionsKey<string> Socket = new("kapell-socket");
+
+    /// <param name="method">Of HTTP.</param>
+    /// <param name="url">Where the member listens: http, https, unix or unixs.</param>
+    /// <param name="path">Begins with a slash.</param>
+    public static HttpRequestMessage Request(HttpMethod method, string url, string path)
+    {
+        if (ListenAddress.SocketPath(url) is not { } socket)
+        {
+            return new HttpRequestMessage(method, url.TrimEnd('/') + path);
+        }
+
+        // Connections are kept by host name, so each socket needs its own.
+        string host = SocketHost + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(socket)).AsSpan(0, 16));
+        HttpRequestMessage request = new(method, $"{(url.StartsWith("unixs:", StringComparison.Ordinal) ? "https" : "http")}://{host}{path}");
+        request.Options.Set(Socket, socket);
+        return request;
+    }
+
+    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellation)
+    {
+        bool isUnix = context.InitialRequestMessage.Options.TryGetValue(Socket, out string? path);
+        System.Net.Sockets.Socket socket = isUnix ? new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) : new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await (isUnix ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path!), cancellation) : socket.ConnectAsync(context.DnsEndPoint, cancellation));
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+}

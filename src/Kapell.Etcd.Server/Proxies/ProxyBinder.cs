@@ -1,0 +1,187 @@
+using System.Collections.Frozen;
+using Google.Protobuf.Reflection;
+using Grpc.Core;
+using Kapell.Etcd.Server.Calls;
+
+namespace Kapell.Etcd.Server.Proxies;
+
+/// <summary>Passes on the calls of services as the bytes that they are; a method may be looked into on the way.</summary>
+/// <param name="upstreams">Where to.</param>
+/// <param name="views">By full name of the method: what is changed in its messages, or who answers in place of the members.</param>
+internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views)
+{
+    private static readonly Marshaller<byte[]> Bytes = new(static bytes => bytes, static bytes => bytes);
+
+    /// <summary>Nothing happens twice if these are sent again to another member, after one did not answer.</summary>
+    private static readonly FrozenSet<string> Readers = FrozenSet.Create(
+        StringComparer.Ordinal,
+        "/etcdserverpb.KV/Range", "/etcdserverpb.Lease/LeaseTimeToLive", "/etcdserverpb.Lease/LeaseLeases", "/etcdserverpb.Cluster/MemberList",
+        "/etcdserverpb.Auth/AuthStatus", "/etcdserverpb.Auth/Authenticate", "/etcdserverpb.Auth/UserGet", "/etcdserverpb.Auth/UserList",
+        "/etcdserverpb.Auth/RoleGet", "/etcdserverpb.Auth/RoleList", "/v3electionpb.Election/Leader");
+
+    public void Bind(GrpcBinder binder, IEnumerable<FileDescriptor> files)
+    {
+        foreach (MethodDescriptor method in files.SelectMany(static f => f.Services).SelectMany(static s => s.Methods))
+        {
+            MethodType type = (method.IsClientStreaming, method.IsServerStreaming) switch
+            {
+                (true, true) => MethodType.DuplexStreaming,
+                (true, false) => MethodType.ClientStreaming,
+                (false, true) => MethodType.ServerStreaming,
+                _ => MethodType.Unary,
+            };
+            Bind(binder, new Method<byte[], byte[]>(type, method.Service.FullName, method.Name, Bytes, Bytes));
+        }
+    }
+
+    private void Bind(GrpcBinder binder, Method<byte[], byte[]> method)
+    {
+        MessageView view = views.GetValueOrDefault(method.FullName) ?? MessageView.None;
+        switch (method.Type)
+        {
+            case MethodType.Unary:
+                binder.AddMethod(method, (byte[] request, ServerCallContext context) => UnaryAsync(method, view, request, context));
+                break;
+            case MethodType.ServerStreaming:
+                binder.AddMethod(method, (byte[] request, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
+                    StreamAsync(method, view, request, responses, context));
+                break;
+            default:
+                binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
+                    DuplexAsync(method, view, requests, responses, context));
+                break;
+        }
+    }
+
+    private async Task<byte[]> UnaryAsync(Method<byte[], byte[]> method, MessageView view, byte[] request, ServerCallContext context)
+    {
+        if (view.Answer is { } answer && await answer(request, context) is { } own)
+        {
+            return own;
+        }
+
+        byte[] sent = view.Request(request);
+        RpcException? last = null;
+        foreach (Upstream upstream in upstreams.InOrder())
+        {
+            try
+            {
+                using AsyncUnaryCall<byte[]> call = upstream.Channel.CreateCallInvoker().AsyncUnaryCall(method, null, Options(context), sent);
+                return view.Response(await call);
+            }
+            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !context.CancellationToken.IsCancellationRequested)
+            {
+                upstreams.Suspect(upstream);
+                last = e;
+                if (!Readers.Contains(method.FullName) && !NeverSent(e))
+                {
+                    break;
+                }
+            }
+        }
+
+        throw Plain(last ?? new RpcException(new Status(StatusCode.Unavailable, "no endpoint is known")));
+    }
+
+    private async Task StreamAsync(
+        Method<byte[], byte[]> method, MessageView view, byte[] request, IServerStreamWriter<byte[]> responses, ServerCallContext context)
+    {
+        Upstream upstream = upstreams.InOrder()[0];
+        using AsyncServerStreamingCall<byte[]> call =
+            upstream.Channel.CreateCallInvoker().AsyncServerStreamingCall(method, null, Options(context), view.Request(request));
+        await PassAsync(upstream, call.ResponseStream, responses, view, context);
+    }
+
+    private async Task DuplexAsync(
+        Method<byte[], byte[]> method, MessageView view, IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context)
+    {
+        Upstream upstream = upstreams.InOrder()[0];
+        using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
+        CallOptions options = Options(context).WithCancellationToken(over.Token);
+        using AsyncDuplexStreamingCall<byte[], byte[]> call = upstream.Channel.CreateCallInvoker().AsyncDuplexStreamingCall(method, null, options);
+        Task sending = SendAsync(requests, call.RequestStream, view, over.Token);
+        try
+        {
+            await PassAsync(upstream, call.ResponseStream, responses, view, context);
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await sending;
+        }
+    }
+
+    private static async Task SendAsync(IAsyncStreamReader<byte[]> requests, IClientStreamWriter<byte[]> upstream, MessageView view, CancellationToken over)
+    {
+        try
+        {
+            while (await requests.MoveNext(over))
+            {
+                await upstream.WriteAsync(view.Request(requests.Current), over);
+            }
+
+            await upstream.CompleteAsync();
+        }
+        catch (Exception e) when (e is RpcException or OperationCanceledException or InvalidOperationException or IOException)
+        {
+            // The other direction knows why.
+            return;
+        }
+    }
+
+    private async Task PassAsync(
+        Upstream upstream, IAsyncStreamReader<byte[]> from, IServerStreamWriter<byte[]> to, MessageView view, ServerCallContext context)
+    {
+        try
+        {
+            while (await from.MoveNext(context.CancellationToken))
+            {
+                await to.WriteAsync(view.Response(from.Current), context.CancellationToken);
+            }
+        }
+        catch (RpcException e)
+        {
+            if (e.StatusCode == StatusCode.Unavailable)
+            {
+                upstreams.Suspect(upstream);
+            }
+
+            throw Plain(e);
+        }
+    }
+
+    private static CallOptions Options(ServerCallContext context)
+    {
+        Metadata headers = [];
+        foreach (Metadata.Entry entry in context.RequestHeaders)
+        {
+            // What belongs to the client's own connection stays here.
+            if (entry.Key is not ("user-agent" or "host" or "content-length"))
+            {
+                headers.Add(entry);
+            }
+        }
+
+        DateTime? deadline = context.Deadline == DateTime.MaxValue ? null : context.Deadline;
+        return new CallOptions(headers, deadline, context.CancellationToken);
+    }
+
+    // The status as the member gave it, without what the client library adds.
+    private static RpcException Plain(RpcException e) => new(new Status(e.StatusCode, e.Status.Detail), e.Trailers);
+
+    private static bool NeverSent(RpcException e) =>
+        e.Status.DebugException is HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError };
+}
+
+/// <summary>What a proxy does to the messages of one method.</summary>
+internal sealed record MessageView
+{
+    public static MessageView None { get; } = new();
+
+    public Func<byte[], byte[]> Request { get; init; } = static bytes => bytes;
+
+    public Func<byte[], byte[]> Response { get; init; } = static bytes => bytes;
+
+    /// <summary>Null, or gives null: the members are asked.</summary>
+    public Func<byte[], ServerCallContext, Task<byte[]?>>? Answer { get; init; }
+}

@@ -1,0 +1,109 @@
+using System.Globalization;
+using System.Text;
+using Grpc.Core;
+using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Calls;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Kapell.Etcd.Server.Proxies;
+
+/// <summary>
+/// What a proxy serves over plain HTTP: /metrics of a member, /health of the cluster, /proxy/metrics and /proxy/health of its own.
+/// etcd: server/proxy/grpcproxy/metrics.go, health.go
+/// </summary>
+internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, TimeProvider time)
+{
+    private static readonly TimeSpan HealthTimeout = TimeSpan.FromSeconds(5);
+
+    public void Map(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/metrics", MemberMetricsAsync);
+        routes.MapGet("/health", HealthAsync);
+        routes.MapGet("/proxy/metrics", context => WriteAsync(context, 200, OwnMetrics()));
+        routes.MapGet("/proxy/health", HealthAsync);
+    }
+
+    private async Task MemberMetricsAsync(HttpContext context)
+    {
+        using HttpClient client = new(upstreams.Handler, disposeHandler: false);
+        foreach (Upstream upstream in upstreams.InOrder())
+        {
+            try
+            {
+                string text = await client.GetStringAsync(new Uri(upstream.Address.TrimEnd('/') + "/metrics"), context.RequestAborted);
+                await WriteAsync(context, 200, text);
+                return;
+            }
+            catch (HttpRequestException)
+            {
+                upstreams.Suspect(upstream);
+            }
+        }
+
+        await WriteAsync(context, 503, "no member answers\n");
+    }
+
+    // A key that nobody has: to be refused it is an answer too.
+    private async Task HealthAsync(HttpContext context)
+    {
+        string reason = "no endpoint is known";
+        foreach (Upstream upstream in upstreams.InOrder())
+        {
+            try
+            {
+                RangeRequest request = new() { Key = Google.Protobuf.ByteString.CopyFromUtf8("a") };
+                await new KV.KVClient(upstream.Channel).RangeAsync(
+                    request, deadline: (time.GetUtcNow() + HealthTimeout).UtcDateTime, cancellationToken: context.RequestAborted);
+                reason = "";
+                break;
+            }
+            catch (RpcException e)
+            {
+                reason = e.StatusCode is StatusCode.PermissionDenied or StatusCode.InvalidArgument ? "" : "GET ERROR:" + e.Status.Detail;
+                if (reason.Length == 0)
+                {
+                    break;
+                }
+
+                upstreams.Suspect(upstream);
+            }
+        }
+
+        string good = reason.Length == 0 ? "true" : "false";
+        await WriteAsync(context, reason.Length == 0 ? 200 : 503, $"{{\"health\":\"{good}\",\"reason\":{System.Text.Json.JsonSerializer.Serialize(reason)}}}");
+    }
+
+    private string OwnMetrics()
+    {
+        StringBuilder text = new();
+        text.Append("# HELP grpc_server_started_total Total number of RPCs started on the server.\n# TYPE grpc_server_started_total counter\n");
+        foreach ((string method, string kind, long count) in calls.Started)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"grpc_server_started_total{{{Labels(method, kind)}}} {count}\n");
+        }
+
+        text.Append("# HELP grpc_server_handled_total Total number of RPCs completed on the server, regardless of success or failure.\n# TYPE grpc_server_handled_total counter\n");
+        foreach ((string method, string kind, StatusCode code, long count) in calls.Handled)
+        {
+            text.Append(CultureInfo.InvariantCulture, $"grpc_server_handled_total{{grpc_code=\"{code}\",{Labels(method, kind)}}} {count}\n");
+        }
+
+        return text.ToString();
+    }
+
+    private static string Labels(string method, string kind)
+    {
+        string[] parts = method.Split('/');
+        return $"grpc_method=\"{parts[^1]}\",grpc_service=\"{parts[^2]}\",grpc_type=\"{kind}\"";
+    }
+
+    private static Task WriteAsync(HttpContext context, int status, string text)
+    {
+        context.Response.StatusCode = status;
+        context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        return context.Response.WriteAsync(text, context.RequestAborted);
+    }
+}
