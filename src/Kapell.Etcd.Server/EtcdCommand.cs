@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Kapell.Base;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Peers;
@@ -111,13 +112,21 @@ public static class EtcdCommand
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
         host.Start();
+        ComparisonState comparison = new();
+        PeerComparison compared = new(host, transport);
+        if (options.InitialCorruptCheck)
+        {
+            await InitialComparison.RunAsync(host, compared, loaded.HardState.Commit, logger, stopping);
+        }
+
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
-        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, prng.Split(), logs, stopping);
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
+        ComparisonLoop comparing = new(host, compared, comparison, options.ComparisonInterval, logger);
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         Task attributes = MemberAttributes.PublishAsync(host, options, ending.Token);
-        Task compacting = compactor.RunAsync(ending.Token);
+        Task compacting = Task.WhenAll(compactor.RunAsync(ending.Token), comparing.RunAsync(ending.Token));
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
         await ending.CancelAsync();

@@ -13,6 +13,7 @@ internal sealed class EtcdFlags
     private const int HeartbeatDefault = 100;
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
+    private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
@@ -68,6 +69,11 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _metrics;
     private readonly FlagValue<string> _gates;
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
+    private readonly FlagValue<TimeSpan> _corruptCheck;
+    private readonly FlagValue<TimeSpan> _oldCorruptCheck;
+    private readonly FlagValue<bool> _compare;
+    private readonly FlagValue<bool> _initialCheck;
+    private readonly FlagValue<bool> _oldInitialCheck;
     private readonly EtcdUnusedFlags _unused;
     private readonly FlagValue<bool> _gateway;
     private readonly FlagValue<IReadOnlyList<string>> _cors;
@@ -95,7 +101,7 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". None changes anything here.");
+        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck changes anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
         _flags.Group("Clustering");
@@ -142,6 +148,13 @@ internal sealed class EtcdFlags
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
         _flags.Group("Features");
+        _compare = _flags.Bool(
+            "compare-members", true,
+            "The leader compares its content with the other members' all the time, at a hundredth of one core at most, and raises the alarm CORRUPT for one that differs. Not a flag of etcd.");
+        _corruptCheck = _flags.Duration("corrupt-check-time", TimeSpan.Zero, "Duration of time between cluster corruption check passes. 0 means 30s here; --compare-members=false switches them off.");
+        _oldCorruptCheck = _flags.Duration("experimental-corrupt-check-time", TimeSpan.Zero, "The name of --corrupt-check-time before 3.6.");
+        _initialCheck = _flags.Bool("initial-corrupt-check", false, "Compare with the other members before serving any client, and do not start when the content differs. As --feature-gates=InitialCorruptCheck=true.");
+        _oldInitialCheck = _flags.Bool("experimental-initial-corrupt-check", false, "The name of --initial-corrupt-check before 3.6.");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
         _flags.Group("");
@@ -192,7 +205,7 @@ internal sealed class EtcdFlags
 
     public EtcdOptions ToOptions()
     {
-        RefuseWhatIsNotThere();
+        Dictionary<string, bool> gates = RefuseWhatIsNotThere();
         TlsRules rules = TlsRules.Parse(_tlsMin.Value, _tlsMax.Value, _ciphers.Value);
         CheckTimes();
         CheckUrls();
@@ -225,6 +238,8 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            ComparisonInterval = ComparisonInterval(),
+            InitialCorruptCheck = _initialCheck.Value || _oldInitialCheck.Value || gates.GetValueOrDefault("InitialCorruptCheck"),
             EnableGateway = _gateway.Value,
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
@@ -295,7 +310,15 @@ internal sealed class EtcdFlags
         }
     }
 
-    private void RefuseWhatIsNotThere()
+    private TimeSpan ComparisonInterval()
+    {
+        TimeSpan asked = _corruptCheck.Value > TimeSpan.Zero ? _corruptCheck.Value : _oldCorruptCheck.Value;
+        return asked < TimeSpan.Zero ? throw new FlagException($"--corrupt-check-time must not be negative, it is {GoDuration.Format(asked)}")
+            : asked > TimeSpan.Zero ? asked
+            : _compare.Value ? ComparisonIntervalDefault : TimeSpan.Zero;
+    }
+
+    private Dictionary<string, bool> RefuseWhatIsNotThere()
     {
         _unused.Check();
         if (_metrics.Value is not ("basic" or "extensive"))
@@ -303,15 +326,17 @@ internal sealed class EtcdFlags
             throw new FlagException($"unexpected metrics level \"{_metrics.Value}\": basic or extensive");
         }
 
-        CheckGates();
+        Dictionary<string, bool> gates = CheckGates();
         if (_clusterState.Value is not ("new" or "existing"))
         {
             throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
         }
+
+        return gates;
     }
 
     // etcd: pkg/featuregate
-    private void CheckGates()
+    private Dictionary<string, bool> CheckGates()
     {
         Dictionary<string, bool> gates = new(StringComparer.Ordinal);
         foreach (string pair in _gates.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
@@ -334,6 +359,8 @@ internal sealed class EtcdFlags
         {
             throw new FlagException("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
         }
+
+        return gates;
     }
 
     // etcd: embed/config.go: without --initial-cluster a member is alone, under its advertised peer addresses.

@@ -64,6 +64,12 @@ internal sealed record EtcdOptions
 
     public long CompactionRevisions { get; init; }
 
+    /// <summary>Between the beginnings of two rounds that compare the members' content; zero for none.</summary>
+    public TimeSpan ComparisonInterval { get; init; }
+
+    /// <summary>Compare with the others before clients are served.</summary>
+    public bool InitialCorruptCheck { get; init; }
+
     public required ServerTls Tls { get; init; }
 
     public required AuthSettings Auth { get; init; }

@@ -106,8 +106,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     {
         foreach (string prefix in new[] { "", "experimental-" })
         {
-            Unused(prefix + "corrupt-check-time", TimeSpan.Zero, "members are compared by `etcdctl endpoint hashkv`");
-            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared by `etcdctl endpoint hashkv`");
+            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared all the time: --corrupt-check-time");
             Unused(prefix + "compaction-batch-limit", 1000, "compaction frees memory in small steps by itself");
             Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
             Unused(prefix + "warning-apply-duration", TimeSpan.FromMilliseconds(100), "slow batches are counted: etcd_server_slow_apply_total");
@@ -117,14 +116,14 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "snapshot-catchup-entries", 5000, "5000 are kept");
             Unused(prefix + "enable-lease-checkpoint", false, "a new leader gives every lease its full time");
             Unused(prefix + "enable-lease-checkpoint-persist", false, "a new leader gives every lease its full time");
-            Unused(prefix + "initial-corrupt-check", false, "checkpoints and log carry checksums that are always checked");
         }
 
-        foreach (string name in new[] { "compact-hash-check-enabled", "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
+        foreach (string name in new[] { "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
         {
             Unused("experimental-" + name, false, "there is no such thing here");
         }
 
+        Unused("experimental-compact-hash-check-enabled", false, "members are compared all the time: --corrupt-check-time");
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
         Refused("force-new-cluster", false, "save a snapshot and restore it: `etcdctl snapshot save`, `kapell etcdutl snapshot restore`");
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");

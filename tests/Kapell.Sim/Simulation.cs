@@ -234,6 +234,7 @@ internal sealed class Simulation : IDisposable
             Checks.CompareContent(process);
         }
 
+        SimComparison.Run(this);
         CheckAcknowledged();
         HistoryCheck history = new(this);
         history.Run();

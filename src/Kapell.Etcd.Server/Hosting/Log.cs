@@ -64,6 +64,18 @@ internal static partial class Log
     [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
     public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
 
+    [LoggerMessage(EventId = 1020, Level = LogLevel.Critical, Message = "etcd: the members' content is not the same: {Difference}")]
+    public static partial void MembersDiffer(ILogger logger, string difference);
+
+    [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: the alarm CORRUPT for {Member} could not be raised, it is tried again: {Reason}")]
+    public static partial void AlarmNotRaised(ILogger logger, string member, string reason);
+
+    [LoggerMessage(EventId = 1022, Level = LogLevel.Information, Message = "etcd: starting initial corruption check, when all up to entry {Committed} is applied")]
+    public static partial void InitialCheckBegins(ILogger logger, LogIndex committed);
+
+    [LoggerMessage(EventId = 1023, Level = LogLevel.Information, Message = "etcd: initial corruption checking passed; no corruption; compared with {Members} other members")]
+    public static partial void InitialCheckPassed(ILogger logger, int members);
+
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

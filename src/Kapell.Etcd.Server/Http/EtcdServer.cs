@@ -4,6 +4,7 @@ using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Peers;
@@ -29,7 +30,7 @@ internal sealed class EtcdServer : IAsyncDisposable
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
-        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, Prng prng, ILoggerFactory logs,
+        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, ComparisonState comparison, Prng prng, ILoggerFactory logs,
         CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -40,6 +41,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(snapshots);
         builder.Services.AddSingleton(leader);
         builder.Services.AddSingleton(rules);
+        builder.Services.AddSingleton(comparison);
         builder.Services.AddSingleton(new LeaseIds(prng));
         CallCounter calls = new();
         WatchCounts watches = new();
@@ -67,7 +69,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);
         app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
-        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
+        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches, comparison)).Map(app);
         if (options.EnableGateway)
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));

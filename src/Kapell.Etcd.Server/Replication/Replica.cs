@@ -82,7 +82,7 @@ public sealed class Replica : IDisposable
     public Applier Applier => _applier;
 
     /// <summary>What the cluster does by itself it does with all rights.</summary>
-    private Caller Self => _applier.Auth.Enabled ? new Caller(AuthTable.Root, _applier.Auth.Revision) : default;
+    public Caller Self => _applier.Auth.Enabled ? new Caller(AuthTable.Root, _applier.Auth.Revision) : default;
 
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
 

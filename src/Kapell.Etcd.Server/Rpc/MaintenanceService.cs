@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -12,7 +13,7 @@ namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Maintenance. etcd: api/v3rpc/maintenance.go</summary>
 public sealed class MaintenanceService(
-    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator)
+    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator, ComparisonState comparison)
     : Maintenance.MaintenanceBase
 {
     private const int PieceBytes = 32 * 1024;
@@ -68,6 +69,12 @@ public sealed class MaintenanceService(
         // As Go prints the message of an alarm.
         response.Errors.AddRange(replica.Applier.Alarms.Select(static a =>
             $"memberID:{a.Member} alarm:{a.Alarm.ToString().ToUpperInvariant()} "));
+        // Where the members part, for who looks at the one that found it.
+        if (replica.Applier.HasAlarm(AlarmType.Corrupt))
+        {
+            response.Errors.AddRange(comparison.Differences.Select(static d => d.ToString()));
+        }
+
         return response;
     }
 
