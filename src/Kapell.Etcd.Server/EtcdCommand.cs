@@ -90,6 +90,7 @@ public static class EtcdCommand
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
+            PromoteLearnersAfter = options.PromoteLearnersAfter,
         };
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
         HttpClient peers = PeerClient.Create(peerTls);
@@ -108,21 +109,20 @@ public static class EtcdCommand
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
-        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split());
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
         host.Start();
         ComparisonState comparison = new();
-        PeerComparison compared = new(host, transport);
         if (options.InitialCorruptCheck)
         {
-            await InitialComparison.RunAsync(host, compared, loaded.HardState.Commit, logger, stopping);
+            await InitialComparison.RunAsync(host, new PeerComparison(host, transport, connected: false), loaded.HardState.Commit, logger, stopping);
         }
 
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
         await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
-        ComparisonLoop comparing = new(host, compared, comparison, options.ComparisonInterval, logger);
+        ComparisonLoop comparing = new(host, new PeerComparison(host, transport, connected: true), comparison, options.ComparisonInterval, logger);
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         Task attributes = MemberAttributes.PublishAsync(host, options, ending.Token);

@@ -13,6 +13,7 @@ internal sealed class EtcdFlags
     private const int HeartbeatDefault = 100;
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
+    private const int VotersMinMax = 7;
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
@@ -71,6 +72,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
     private readonly FlagValue<TimeSpan> _corruptCheck;
     private readonly FlagValue<TimeSpan> _oldCorruptCheck;
+    private readonly FlagValue<bool> _promote;
+    private readonly FlagValue<TimeSpan> _promoteAfter;
+    private readonly FlagValue<int> _votersMin;
     private readonly FlagValue<bool> _compare;
     private readonly FlagValue<bool> _initialCheck;
     private readonly FlagValue<bool> _oldInitialCheck;
@@ -114,6 +118,11 @@ internal sealed class EtcdFlags
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
+        _promote = _flags.Bool(
+            "auto-promote-learners", false,
+            "The leader promotes a learner by itself once it has kept up for --auto-promote-after. Off, as etcd has no such thing and its clients expect learners to stay. Not a flag of etcd.");
+        _promoteAfter = _flags.Duration("auto-promote-after", TimeSpan.FromSeconds(10), "How long a learner must have kept up without a break before it is promoted. Not a flag of etcd.");
+        _votersMin = _flags.Int("min-voters", 0, "Refuse to remove a voting member when fewer than this many would be left. 0 means no such bound. Not a flag of etcd.");
         _unused.Clustering();
         _flags.Group("Security");
         _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
@@ -238,6 +247,8 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
+            VotersMin = _votersMin.Value,
             ComparisonInterval = ComparisonInterval(),
             InitialCorruptCheck = _initialCheck.Value || _oldInitialCheck.Value || gates.GetValueOrDefault("InitialCorruptCheck"),
             EnableGateway = _gateway.Value,
@@ -268,6 +279,8 @@ internal sealed class EtcdFlags
             : _election.Value < 5L * _heartbeat.Value
                 ? $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]"
             : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
+            : _promote.Value && _promoteAfter.Value <= TimeSpan.Zero ? $"--auto-promote-after must be more than 0 (set to {GoDuration.Format(_promoteAfter.Value)})"
+            : _votersMin.Value is < 0 or > VotersMinMax ? $"--min-voters must be between 0 and {VotersMinMax} (set to {_votersMin.Value})"
             : null;
         if (wrong is not null)
         {

@@ -64,6 +64,12 @@ internal sealed record EtcdOptions
 
     public long CompactionRevisions { get; init; }
 
+    /// <summary>How long a learner must have kept up before it may vote by itself; zero: never.</summary>
+    public TimeSpan PromoteLearnersAfter { get; init; }
+
+    /// <summary>Voters below which no member is removed; 0: as etcd.</summary>
+    public int VotersMin { get; init; }
+
     /// <summary>Between the beginnings of two rounds that compare the members' content; zero for none.</summary>
     public TimeSpan ComparisonInterval { get; init; }
 

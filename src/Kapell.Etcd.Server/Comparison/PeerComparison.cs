@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Google.Protobuf;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
@@ -7,11 +8,13 @@ using Kapell.Raft;
 namespace Kapell.Etcd.Server.Comparison;
 
 /// <summary>The members of this cluster over the peer port. Our own store is only looked at while nobody changes it, a piece at a time.</summary>
-internal sealed class PeerComparison(ReplicaHost host, PeerTransport transport) : IComparedMembers
+/// <param name="connected">Ask only members with whom a stream is open; otherwise whoever can be reached, and who could not be once is left out.</param>
+internal sealed class PeerComparison(ReplicaHost host, PeerTransport transport, bool connected) : IComparedMembers
 {
     private const int LagTries = 20;
     private static readonly TimeSpan LagPause = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(5);
+    private readonly ConcurrentDictionary<ulong, bool> _silent = new();
 
     public ulong Self => host.Header.MemberId;
 
@@ -38,7 +41,7 @@ internal sealed class PeerComparison(ReplicaHost host, PeerTransport transport) 
     private async Task<CompareAnswer?> AskAsync(ulong id, CompareRequest request, CancellationToken cancellation)
     {
         CompareAnswer? answer = null;
-        for (int i = 0; i < LagTries && transport.IsConnected(id); i++)
+        for (int i = 0; i < LagTries && (connected ? transport.IsConnected(id) : !_silent.ContainsKey(id)); i++)
         {
             answer = await AskOnceAsync(id, request, cancellation);
             if (answer is not { Status: CompareAnswer.Types.Status.Future })
@@ -47,6 +50,11 @@ internal sealed class PeerComparison(ReplicaHost host, PeerTransport transport) 
             }
 
             await Task.Delay(LagPause, host.Time, cancellation);
+        }
+
+        if (answer is null)
+        {
+            _silent[id] = true;
         }
 
         return answer;

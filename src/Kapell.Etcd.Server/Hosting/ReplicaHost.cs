@@ -417,12 +417,22 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
                 Own(work.Run);
                 break;
             case TickMark:
-                _turns.Tick(NowMilliseconds);
+                TickOnce();
                 _checkpoints.Consider();
                 break;
             default:
                 Check.Unreachable($"{item.GetType()} in the inbox");
                 break;
+        }
+    }
+
+    private void TickOnce()
+    {
+        MemberId promoted = _replica.LastPromoted;
+        _turns.Tick(NowMilliseconds);
+        if (_replica.LastPromoted != promoted)
+        {
+            Log.Promoting(_logger, _replica.LastPromoted);
         }
     }
 

@@ -28,6 +28,9 @@ public sealed record ReplicaSettings
 
     public long QuotaBytes { get; init; }
 
+    /// <summary>How long a learner must have kept up before it may vote by itself; zero: somebody promotes it.</summary>
+    public TimeSpan PromoteLearnersAfter { get; init; }
+
     public int SegmentBytes { get; init; } = 32 << 20;
 
     public long EntryBytesMax { get; init; } = 64 << 20;
@@ -171,7 +174,11 @@ internal static class ReplicaLoader
         log.Sync();
 
         LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
-        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes) { Retention = settings.Retention };
+        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes)
+        {
+            Retention = settings.Retention,
+            Promotion = new LearnerPromotion((int)Math.Ceiling(settings.PromoteLearnersAfter.TotalMilliseconds / settings.TickMilliseconds), settings.ElectionTicks),
+        };
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
             + (log.Recovery.TornFile is null ? "" : $", torn end of {log.Recovery.TornFile} cut at {log.Recovery.TornOffset}");
         return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };

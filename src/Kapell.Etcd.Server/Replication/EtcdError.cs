@@ -81,6 +81,11 @@ public sealed class EtcdError(StatusCode code, string text)
     /// <summary>What a status lists for an active alarm or a missing leader.</summary>
     public static readonly string NoLeaderText = "etcdserver: no leader";
 
+    /// <summary>Not of etcd: its operator has declared how many voters there must be.</summary>
+    public static EtcdError TooFewVoters(ulong leaving, int left, int min) => new(
+        StatusCode.FailedPrecondition,
+        $"etcdserver: re-configuration failed: without member {leaving:x} there are {left} voting members, fewer than --min-voters={min}; add and promote another one first");
+
     public StatusCode Code { get; } = code;
 
     public string Text { get; } = text;

@@ -55,6 +55,8 @@ public sealed class Replica : IDisposable
     private LogIndex? _beingWritten;
     private long _trimAtEntries;
     private long _trimAtBytes;
+
+    private bool _ledWithoutAlarm;
     private bool _wasLeader;
 
     public Replica(RaftNode raft, Applier applier, ulong clusterId, LogPosition applied, long quotaBytes)
@@ -70,6 +72,12 @@ public sealed class Replica : IDisposable
 
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
+
+    /// <summary>Lets learners vote by itself; never unless set.</summary>
+    public LearnerPromotion Promotion { get; init; } = new(0, 1);
+
+    /// <summary>The learner that this member, leading, promoted last by itself.</summary>
+    public MemberId LastPromoted { get; private set; }
 
     /// <summary>The last entry that the store has.</summary>
     public LogPosition AppliedPosition { get; private set; }
@@ -100,6 +108,7 @@ public sealed class Replica : IDisposable
         Maintain(MaintenancePerTick);
         if (_raft.Role != Role.Leader)
         {
+            Promotion.Consider(_raft, _applier.Members);
             return;
         }
 
@@ -112,6 +121,7 @@ public sealed class Replica : IDisposable
         }
 
         ClearAlarmWhenThereIsSpace();
+        PromoteWhoKeepsUp();
     }
 
     /// <summary>The store still has to free what a compaction made unreachable.</summary>
@@ -128,6 +138,7 @@ public sealed class Replica : IDisposable
         if (leads != _wasLeader)
         {
             _wasLeader = leads;
+            _ledWithoutAlarm = false;
             if (leads)
             {
                 _applier.Store.Leases.Promote(_applier.NowMilliseconds);
@@ -265,18 +276,35 @@ public sealed class Replica : IDisposable
         _applier.Members.Set(entry);
     }
 
+    private void PromoteWhoKeepsUp()
+    {
+        MemberId learner = Promotion.Consider(_raft, _applier.Members);
+        if (learner.IsNone)
+        {
+            return;
+        }
+
+        ConfChange change = ConfChange.Of(ConfChangeKind.AddVoter, learner, new MembershipContext(0, null).Encode());
+        if (_raft.ProposeConfChange(change) == ProposeResult.Accepted)
+        {
+            LastPromoted = learner;
+        }
+    }
+
     // Every member holds the same content, so the leader judges for all of them.
     private void ClearAlarmWhenThereIsSpace()
     {
         if (!_applier.HasAlarm(AlarmType.Nospace))
         {
-            (_clearingAlarm, _bytesAtAlarm) = (false, 0);
+            (_clearingAlarm, _bytesAtAlarm, _ledWithoutAlarm) = (false, 0, true);
             return;
         }
 
         long live = _applier.Store.LiveBytes;
         _bytesAtAlarm = Math.Max(_bytesAtAlarm, live);
-        bool shrunk = live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare) && live <= _quotaBytes * (1 - QuotaFreeShare);
+
+        // An alarm from before this member led says nothing of its quota, which may have been raised since.
+        bool shrunk = (!_ledWithoutAlarm || live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare)) && live <= _quotaBytes * (1 - QuotaFreeShare);
         if (_clearingAlarm || _quotaBytes <= 0 || !(shrunk || live <= _quotaBytes * QuotaRoomyShare))
         {
             return;
