@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Kapell.Base;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
@@ -97,6 +98,14 @@ public static class EtcdCommand
         if (!ReplicaLoader.IsThere(disk, settings))
         {
             settings = settings with { Founding = await FoundAsync(options, peers, stopping) };
+            if (!options.JoinsExisting)
+            {
+                FoundingToken.Write(disk, options.DataDirectory, options.ClusterToken);
+            }
+        }
+        else
+        {
+            FoundingToken.Verify(disk, options.DataDirectory, options.ClusterToken, EtcdFlags.TokenDefault);
         }
 
         LoadedReplica loaded = await Task.Run(() => ReplicaLoader.Load(disk, settings, prng.Split()), stopping);
@@ -112,7 +121,10 @@ public static class EtcdCommand
         MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
+        await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;
+        host.Backups = backups;
         host.Start();
+        backups?.Start();
         ComparisonState comparison = new();
         if (options.InitialCorruptCheck)
         {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -14,6 +15,8 @@ internal sealed class EtcdFlags
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
     private const int VotersMinMax = 7;
+
+    public const string TokenDefault = "etcd-cluster";
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
@@ -72,6 +75,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
     private readonly FlagValue<TimeSpan> _corruptCheck;
     private readonly FlagValue<TimeSpan> _oldCorruptCheck;
+    private readonly FlagValue<string> _backupDir;
+    private readonly FlagValue<TimeSpan> _backupInterval;
+    private readonly FlagValue<TimeSpan> _backupRetention;
     private readonly FlagValue<bool> _promote;
     private readonly FlagValue<TimeSpan> _promoteAfter;
     private readonly FlagValue<int> _votersMin;
@@ -108,11 +114,15 @@ internal sealed class EtcdFlags
         _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck changes anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
+        _flags.Group("Backups (not flags of etcd)");
+        _backupDir = _flags.String("backup-dir", "", "Keep backups here, best on another disk: a whole one now and then, and the log of everything since. `etcdutl restore` restores any revision or time.");
+        _backupInterval = _flags.Duration("backup-interval", TimeSpan.FromHours(1), "Time between two whole backups.");
+        _backupRetention = _flags.Duration("backup-retention", TimeSpan.FromDays(7), "How far back a point in time can be restored; older backups are deleted.");
         _flags.Group("Clustering");
         _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
         _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
         _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
-        _token = _flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during bootstrap.");
+        _token = _flags.String("initial-cluster-token", TokenDefault, "Initial cluster token for the etcd cluster during bootstrap.");
         _preVote = _flags.Bool("pre-vote", true, "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins the cluster.");
         _strictReconfig = _flags.Bool("strict-reconfig-check", true, "Reject reconfiguration requests that would cause quorum loss.");
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
@@ -247,6 +257,7 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            Backups = Backups(),
             PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
             VotersMin = _votersMin.Value,
             ComparisonInterval = ComparisonInterval(),
@@ -321,6 +332,22 @@ internal sealed class EtcdFlags
         {
             throw new FlagException($"invalid value \"{url}\" for flag -{name}: {wrong}");
         }
+    }
+
+    private BackupSettings? Backups()
+    {
+        if (_backupDir.Value.Length == 0)
+        {
+            return null;
+        }
+
+        string directory = Path.GetFullPath(_backupDir.Value);
+        string data = Path.GetFullPath(_dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd");
+        string? wrong = (directory + "/").StartsWith(data + "/", StringComparison.Ordinal) ? "--backup-dir must not lie in --data-dir: what destroys the one destroys the other"
+            : _backupInterval.Value < TimeSpan.FromSeconds(1) ? $"--backup-interval must be at least 1s (set to {GoDuration.Format(_backupInterval.Value)})"
+            : _backupRetention.Value < TimeSpan.Zero ? $"--backup-retention must not be negative (set to {GoDuration.Format(_backupRetention.Value)})"
+            : null;
+        return wrong is null ? new BackupSettings(directory, _backupInterval.Value, _backupRetention.Value) : throw new FlagException(wrong);
     }
 
     private TimeSpan ComparisonInterval()

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -63,6 +64,9 @@ internal sealed record EtcdOptions
     public TimeSpan CompactionPeriod { get; init; }
 
     public long CompactionRevisions { get; init; }
+
+    /// <summary>Null: none are kept.</summary>
+    public BackupSettings? Backups { get; init; }
 
     /// <summary>How long a learner must have kept up before it may vote by itself; zero: never.</summary>
     public TimeSpan PromoteLearnersAfter { get; init; }

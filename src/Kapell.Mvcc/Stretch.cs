@@ -39,18 +39,20 @@ public static unsafe class Stretch
     private const int LookedPerKey = 50;
 
     /// <param name="next">The key to go on with when a limit was reached; null when the stretch was seen to its end.</param>
-    public static StretchSum Sum(MvccStore store, in StretchQuery query, out byte[]? next)
+    public static StretchSum Sum(MvccStore store, in StretchQuery query, out byte[]? next) => Sum(store, query, 0, out next);
+
+    /// <summary>As above, with the checksum going on from that of the stretch before.</summary>
+    public static StretchSum Sum(MvccStore store, in StretchQuery query, uint crc, out byte[]? next)
     {
         long keys = 0, records = 0, bytes = 0;
-        uint crc = 0;
         long looked = 0;
         KeyIndex index = store.Index;
         KeyCursor cursor = index.LowerBound(query.Start);
-        for (KeyEntry* entry = index.At(cursor); entry != null && IsBefore(KeyEntry.Key(entry), query.End); entry = index.At(cursor), looked++)
+        for (KeyEntry* entry = index.At(cursor); entry != null && IsBefore(KeyIndex.Key(entry), query.End); entry = index.At(cursor), looked++)
         {
             if (keys >= query.KeysMax || bytes >= query.BytesMax || looked >= (long)query.KeysMax * LookedPerKey)
             {
-                next = KeyEntry.Key(entry).ToArray();
+                next = KeyIndex.Key(entry).ToArray();
                 return new StretchSum(keys, records, bytes, crc);
             }
 
@@ -59,7 +61,7 @@ public static unsafe class Stretch
             for (int i = from; i <= to; i++)
             {
                 ReadOnlySpan<byte> record = store.ReadBytes(entry->Items[i].Address);
-                crc = Append(crc, store, entry->Items[i], record);
+                crc = Append(crc, entry->Items[i], record);
                 records++;
                 bytes += record.Length;
             }
@@ -77,7 +79,7 @@ public static unsafe class Stretch
         List<StretchRecord> all = [];
         KeyIndex index = store.Index;
         KeyCursor cursor = index.LowerBound(query.Start);
-        for (KeyEntry* entry = index.At(cursor); entry != null && IsBefore(KeyEntry.Key(entry), query.End); entry = index.At(cursor))
+        for (KeyEntry* entry = index.At(cursor); entry != null && IsBefore(KeyIndex.Key(entry), query.End); entry = index.At(cursor))
         {
             (int from, int to) = Changes(entry, query);
             for (int i = from; i <= to; i++)
@@ -88,8 +90,8 @@ public static unsafe class Stretch
                 }
 
                 RevisionItem item = entry->Items[i];
-                uint crc = Append(0, store, item, store.ReadBytes(item.Address));
-                all.Add(new StretchRecord(KeyEntry.Key(entry).ToArray(), item.Main, item.Address.IsTombstone, crc));
+                uint crc = Append(0, item, store.ReadBytes(item.Address));
+                all.Add(new StretchRecord(KeyIndex.Key(entry).ToArray(), item.Main, item.Address.IsTombstone, crc));
             }
 
             index.Next(ref cursor);
@@ -108,11 +110,11 @@ public static unsafe class Stretch
 
     private static bool IsBefore(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end) => end.IsEmpty || key.SequenceCompareTo(end) < 0;
 
-    private static uint Append(uint crc, MvccStore store, RevisionItem item, ReadOnlySpan<byte> record)
+    private static uint Append(uint crc, RevisionItem item, ReadOnlySpan<byte> record)
     {
         Span<byte> place = stackalloc byte[17];
         BinaryPrimitives.WriteInt64LittleEndian(place, item.Main);
-        BinaryPrimitives.WriteUInt32LittleEndian(place[8..], store.SubOf(item.Address));
+        BinaryPrimitives.WriteUInt32LittleEndian(place[8..], RecordPages.SubOf(item.Address));
         BinaryPrimitives.WriteInt32LittleEndian(place[12..], record.Length);
         place[16] = item.Address.IsTombstone ? (byte)1 : (byte)0;
         return Crc32C.Append(Crc32C.Append(crc, place), record);

@@ -76,6 +76,21 @@ internal static partial class Log
     [LoggerMessage(EventId = 1023, Level = LogLevel.Information, Message = "etcd: initial corruption checking passed; no corruption; compared with {Members} other members")]
     public static partial void InitialCheckPassed(ILogger logger, int members);
 
+    [LoggerMessage(EventId = 1024, Level = LogLevel.Information, Message = "etcd: backup of revision {Revision} in {Directory}: {Bytes} bytes")]
+    public static partial void BackupTaken(ILogger logger, long revision, string directory, long bytes);
+
+    [LoggerMessage(EventId = 1025, Level = LogLevel.Error, Message = "etcd: backups to {Directory} fail, the store goes on without; tried again soon: {Reason}")]
+    public static partial void BackupFailed(ILogger logger, string directory, string reason);
+
+    [LoggerMessage(EventId = 1026, Level = LogLevel.Warning, Message = "etcd: the backup's log has a gap behind entry {Last}, entries go on at {Next}: a new backup is begun")]
+    public static partial void BackupGap(ILogger logger, ulong last, ulong next);
+
+    [LoggerMessage(EventId = 1027, Level = LogLevel.Information, Message = "etcd: backup {Directory} is older than the retention and deleted")]
+    public static partial void BackupDeleted(ILogger logger, string directory);
+
+    [LoggerMessage(EventId = 1028, Level = LogLevel.Information, Message = "etcd: asked to defragment: nothing to do, {Live} of {Held} bytes are in use and space comes back by itself")]
+    public static partial void Defragmented(ILogger logger, long live, long held);
+
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

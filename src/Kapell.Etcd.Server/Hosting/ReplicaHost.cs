@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
@@ -83,6 +84,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
     /// <summary>Before <see cref="Start"/>: the way to the other members.</summary>
     internal void Connect(IPeerTransport transport) => _transport = transport;
+
+    /// <summary>Before <see cref="Start"/>: is told of everything that is carried out; null for none.</summary>
+    internal BackupKeeper? Backups { get; set; }
 
     public long NowMilliseconds => _time.GetTimestamp() / (_time.TimestampFrequency / 1000);
 
@@ -458,6 +462,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
             Log.SlowApply(_logger, entries.Count, took.TotalSeconds, _time.GetElapsedTime(began, entered).TotalSeconds);
         }
 
+        Backups?.Applied(entries);
         _checkpoints.Consider();
     }
 

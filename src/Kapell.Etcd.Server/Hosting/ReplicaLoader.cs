@@ -161,6 +161,7 @@ internal static class ReplicaLoader
         Applier applier = new(store, settings.LeaseTtlSecondsMin);
         if (head is not null)
         {
+            MembershipCheck.Verify(head, settings.CheckpointDirectory);
             applier.Restore(head);
         }
 

@@ -35,6 +35,7 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches, Comp
         Counter(text, "kapell_etcd_wal_flushes_total", "Flushes of the write-ahead log: one serves all writes that waited.", host.WalSyncs);
         WriteHistogram(text, "etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync called by WAL.", host.WalFlushSeconds);
         WriteComparison(text);
+        WriteBackups(text, host.Backups);
         WriteCalls(text);
         WriteProcess(text, host.Time);
         return text.ToString();
@@ -84,6 +85,16 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches, Comp
         Counter(text, "etcd_debugging_lease_renewed_total", "The number of renewed leases seen by the leader.", store.Leases.Renewed);
         return true;
     });
+
+    private static void WriteBackups(StringBuilder text, Backups.BackupKeeper? backups)
+    {
+        if (backups is not null)
+        {
+            Gauge(text, "kapell_etcd_backup_reaches_seconds", "Up to when the content is safe in the backup, since unix epoch; 0 for never.", backups.ReachesSeconds);
+            Gauge(text, "kapell_etcd_backup_taken_seconds", "When the newest whole backup was taken, since unix epoch; 0 for never.", backups.TakenSeconds);
+            Counter(text, "kapell_etcd_backup_failures_total", "How often the backup failed and was begun anew.", backups.Failures);
+        }
+    }
 
     private void WriteComparison(StringBuilder text)
     {

@@ -8,15 +8,17 @@ using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Snapshots;
 using Kapell.Mvcc;
+using Microsoft.Extensions.Logging;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Maintenance. etcd: api/v3rpc/maintenance.go</summary>
 public sealed class MaintenanceService(
-    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator, ComparisonState comparison)
+    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator, ComparisonState comparison, ILoggerFactory logs)
     : Maintenance.MaintenanceBase
 {
     private const int PieceBytes = 32 * 1024;
+    private readonly ILogger _logger = logs.CreateLogger("etcd");
 
     public override async Task<AlarmResponse> Alarm(AlarmRequest request, ServerCallContext context)
     {
@@ -82,6 +84,8 @@ public sealed class MaintenanceService(
     public override async Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
+        (long live, long held) = host.Reading(() => (host.Store.LiveBytes, host.Store.AllocatedBytes));
+        Log.Defragmented(_logger, live, held);
         return new DefragmentResponse();
     }
 
