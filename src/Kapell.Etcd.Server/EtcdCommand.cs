@@ -91,6 +91,8 @@ public static class EtcdCommand
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
+            ForceNewCluster = options.ForceNewCluster,
+            LeaseCheckpoints = options.LeaseCheckpoints,
             PromoteLearnersAfter = options.PromoteLearnersAfter,
         };
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);

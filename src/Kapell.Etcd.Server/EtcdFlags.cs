@@ -75,6 +75,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
     private readonly FlagValue<TimeSpan> _corruptCheck;
     private readonly FlagValue<TimeSpan> _oldCorruptCheck;
+    private readonly FlagValue<bool> _forceNewCluster;
+    private readonly FlagValue<bool> _leaseCheckpoint;
+    private readonly FlagValue<bool> _oldLeaseCheckpoint;
     private readonly FlagValue<string> _backupDir;
     private readonly FlagValue<TimeSpan> _backupInterval;
     private readonly FlagValue<TimeSpan> _backupRetention;
@@ -111,7 +114,7 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck changes anything here.");
+        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck and LeaseCheckpoint change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
         _flags.Group("Backups (not flags of etcd)");
@@ -172,10 +175,16 @@ internal sealed class EtcdFlags
             "The leader compares its content with the other members' all the time, at a hundredth of one core at most, and raises the alarm CORRUPT for one that differs. Not a flag of etcd.");
         _corruptCheck = _flags.Duration("corrupt-check-time", TimeSpan.Zero, "Duration of time between cluster corruption check passes. 0 means 30s here; --compare-members=false switches them off.");
         _oldCorruptCheck = _flags.Duration("experimental-corrupt-check-time", TimeSpan.Zero, "The name of --corrupt-check-time before 3.6.");
+        _leaseCheckpoint = _flags.Bool("enable-lease-checkpoint", false, "The leader tells the others how much time is left of long leases, so that a new leader does not give all of it anew. As --feature-gates=LeaseCheckpoint=true.");
+        _oldLeaseCheckpoint = _flags.Bool("experimental-enable-lease-checkpoint", false, "The name of --enable-lease-checkpoint before 3.6.");
         _initialCheck = _flags.Bool("initial-corrupt-check", false, "Compare with the other members before serving any client, and do not start when the content differs. As --feature-gates=InitialCorruptCheck=true.");
         _oldInitialCheck = _flags.Bool("experimental-initial-corrupt-check", false, "The name of --initial-corrupt-check before 3.6.");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
+        _flags.Group("Unsafe");
+        _forceNewCluster = _flags.Bool(
+            "force-new-cluster", false,
+            "Become the only member of the cluster, with the data that is here. For when the majority is lost for good: the other members must never run again.");
         _flags.Group("");
         _version = _flags.Bool("version", false, "Print the version and exit.");
         _flags.Examples.Add("etcd --data-dir /var/lib/etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379");
@@ -257,6 +266,8 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            ForceNewCluster = _forceNewCluster.Value,
+            LeaseCheckpoints = _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value || gates.GetValueOrDefault("LeaseCheckpoint"),
             Backups = Backups(),
             PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
             VotersMin = _votersMin.Value,

@@ -65,6 +65,12 @@ internal sealed record EtcdOptions
 
     public long CompactionRevisions { get; init; }
 
+    /// <summary>Become the only member of the cluster.</summary>
+    public bool ForceNewCluster { get; init; }
+
+    /// <summary>The leader tells the others how much time is left of leases.</summary>
+    public bool LeaseCheckpoints { get; init; }
+
     /// <summary>Null: none are kept.</summary>
     public BackupSettings? Backups { get; init; }
 

@@ -114,8 +114,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "max-learners", 1, "one learner at a time");
             Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
             Unused(prefix + "snapshot-catchup-entries", 5000, "5000 are kept");
-            Unused(prefix + "enable-lease-checkpoint", false, "a new leader gives every lease its full time");
-            Unused(prefix + "enable-lease-checkpoint-persist", false, "a new leader gives every lease its full time");
+            Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
 
         foreach (string name in new[] { "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
@@ -125,7 +124,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
         Unused("experimental-compact-hash-check-enabled", false, "members are compared all the time: --corrupt-check-time");
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
-        Refused("force-new-cluster", false, "save a snapshot and restore it: `etcdctl snapshot save`, `kapell etcdutl snapshot restore`");
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 

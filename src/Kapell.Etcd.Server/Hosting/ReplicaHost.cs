@@ -82,6 +82,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
 
     public Replica Replica => _replica;
 
+    /// <summary>It takes part without a vote. From any thread.</summary>
+    public bool IsLearner => _replica.Raft.ConfState.Learners is { IsEmpty: false } learners && learners.Contains(_replica.Raft.Id);
+
     /// <summary>Before <see cref="Start"/>: the way to the other members.</summary>
     internal void Connect(IPeerTransport transport) => _transport = transport;
 

@@ -28,6 +28,11 @@ public sealed record ReplicaSettings
 
     public long QuotaBytes { get; init; }
 
+    public bool LeaseCheckpoints { get; init; }
+
+    /// <summary>Become the only member of the cluster; see <see cref="ForcedMembership"/>.</summary>
+    public bool ForceNewCluster { get; init; }
+
     /// <summary>How long a learner must have kept up before it may vote by itself; zero: somebody promotes it.</summary>
     public TimeSpan PromoteLearnersAfter { get; init; }
 
@@ -136,6 +141,11 @@ internal static class ReplicaLoader
                 $"{settings.CheckpointDirectory} is of cluster {head.ClusterId:x}, the log beside it of cluster {cluster:x}");
         }
 
+        if (settings.ForceNewCluster && !isNew)
+        {
+            content.BeAlone(new MemberId(self), head, log);
+        }
+
         logHead.State = content.State;
         HardState state = content.State;
         if (head is not null && state.Commit.Value < head.Index)
@@ -178,6 +188,8 @@ internal static class ReplicaLoader
         Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes)
         {
             Retention = settings.Retention,
+
+            LeaseCheckpoints = settings.LeaseCheckpoints,
             Promotion = new LearnerPromotion((int)Math.Ceiling(settings.PromoteLearnersAfter.TotalMilliseconds / settings.TickMilliseconds), settings.ElectionTicks),
         };
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
@@ -219,6 +231,24 @@ internal static class ReplicaLoader
         {
             Entries.Clear();
             State = default;
+        }
+
+        /// <summary>Drops what is not committed, and adds what makes this member the only one, on the disk too.</summary>
+        public void BeAlone(MemberId self, CheckpointHead? head, WriteAheadLog log)
+        {
+            ulong committed = Math.Max(State.Commit.Value, checkpointIndex);
+            Entry[] kept = [.. Entries.Where(e => e.Index.Value <= committed)];
+            IReadOnlyList<Entry> changes = ForcedMembership.Changes(self, head, kept, State);
+            if (changes.Count == 0)
+            {
+                return;
+            }
+
+            Entries.RemoveRange(kept.Length, Entries.Count - kept.Length);
+            Entries.AddRange(changes);
+            State = new HardState(changes[^1].Term, MemberId.None, changes[^1].Index);
+            log.Append([.. changes.Select(LogRecords.Of), LogRecords.Of(State)]);
+            log.Sync();
         }
 
         public void Take(WalRecord record)

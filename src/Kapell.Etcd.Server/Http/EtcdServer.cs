@@ -25,8 +25,9 @@ namespace Kapell.Etcd.Server.Http;
 internal sealed class EtcdServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly CallGate _gate;
 
-    private EtcdServer(WebApplication app) => _app = app;
+    private EtcdServer(WebApplication app, CallGate gate) => (_app, _gate) = (app, gate);
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
@@ -80,9 +81,13 @@ internal sealed class EtcdServer : IAsyncDisposable
         }
 
         app.UseEndpoints(static _ => { });
+        CallGate gate = new(host, TimeSpan.FromMilliseconds(options.ElectionMilliseconds));
         http2.Server = new GrpcServer(
             Bind(app.Services, calls), options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, ((IApplicationBuilder)app).Build(), app.Services,
-            logs.CreateLogger("etcd"));
+            logs.CreateLogger("etcd"))
+        {
+            Gate = gate,
+        };
         try
         {
             await app.StartAsync(cancellation);
@@ -100,7 +105,8 @@ internal sealed class EtcdServer : IAsyncDisposable
             throw new IOException($"cannot listen on {string.Join(", ", options.ListenClientUrls)}: {e.Message}", e);
         }
 
-        return new EtcdServer(app);
+        gate.Start();
+        return new EtcdServer(app, gate);
     }
 
     public async ValueTask DisposeAsync()
@@ -110,6 +116,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         await soon.CancelAsync();
         await _app.StopAsync(soon.Token);
         await _app.DisposeAsync();
+        await _gate.DisposeAsync();
     }
 
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)

@@ -76,6 +76,11 @@ public sealed class EtcdError(StatusCode code, string text)
     public static readonly EtcdError Stopped = new(StatusCode.Unavailable, "etcdserver: server stopped");
     public static readonly EtcdError Timeout = new(StatusCode.Unavailable, "etcdserver: request timed out");
     public static readonly EtcdError Corrupt = new(StatusCode.DataLoss, "etcdserver: corrupt cluster");
+    public static readonly EtcdError RangeStreamSorts = new(StatusCode.Unimplemented, "RangeStream does not support custom sort orders");
+    public static readonly EtcdError RangeStreamFilters = new(StatusCode.Unimplemented, "RangeStream does not support revision filters");
+    public static readonly EtcdError BadDowngradeVersion = new(StatusCode.InvalidArgument, "etcdserver: wrong downgrade target version format");
+    public static readonly EtcdError BadDowngradeTarget = new(StatusCode.InvalidArgument, "etcdserver: invalid downgrade target version");
+    public static readonly EtcdError NoDowngrade = new(StatusCode.FailedPrecondition, "etcdserver: no inflight downgrade job");
     public static readonly EtcdError BadLeaderTransferee = new(StatusCode.FailedPrecondition, "etcdserver: bad leader transferee");
 
     /// <summary>What a status lists for an active alarm or a missing leader.</summary>

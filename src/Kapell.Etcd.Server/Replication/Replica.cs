@@ -41,6 +41,9 @@ public sealed class Replica : IDisposable
     private const int RevocationsPerTick = 200;
     private const int MaintenancePerTick = 256;
 
+    // etcd: lessor.go maxLeaseCheckpointBatchSize
+    private const int LeaseCheckpointsPerTick = 1000;
+
     // The alarm goes by itself once the content has shrunk by this share of the quota since it was raised and as much is free, or is far
     // below the quota, so that one large request does not make it flap.
     private const double QuotaFreeShare = 0.05;
@@ -72,6 +75,9 @@ public sealed class Replica : IDisposable
 
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
+
+    /// <summary>Tell the others how much time is left of leases.</summary>
+    public bool LeaseCheckpoints { get; init; }
 
     /// <summary>Lets learners vote by itself; never unless set.</summary>
     public LearnerPromotion Promotion { get; init; } = new(0, 1);
@@ -118,6 +124,11 @@ public sealed class Replica : IDisposable
         {
             // A refusal is no loss: the lease comes up again after a while.
             _raft.Propose(new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = id }) { Caller = Self }.Encode());
+        }
+
+        if (LeaseCheckpoints)
+        {
+            TellTimeLeftOfLeases(nowMilliseconds);
         }
 
         ClearAlarmWhenThereIsSpace();
@@ -252,7 +263,7 @@ public sealed class Replica : IDisposable
             _raft.ApplyConfChange(change);
             foreach (ConfChangeStep step in change.Steps)
             {
-                Take(step, context.Member);
+                _applier.Members.Take(step, context.Member);
             }
         }
 
@@ -263,17 +274,25 @@ public sealed class Replica : IDisposable
         }
     }
 
-    private void Take(ConfChangeStep step, Member? member)
+    /// <summary>A lease was renewed that the others think has less time left.</summary>
+    public void ForgetTimeLeft(long lease)
     {
-        if (step.Kind == ConfChangeKind.Remove)
-        {
-            _applier.Members.Remove(step.Member.Value);
-            return;
-        }
+        LeaseCheckpointRequest request = new();
+        request.Checkpoints.Add(new LeaseCheckpoint { ID = lease });
+        _raft.Propose(new Command(0, CommandKind.LeaseCheckpoint, request).Encode());
+    }
 
-        Member entry = (_applier.Members.Find(step.Member.Value) ?? member ?? new Member { ID = step.Member.Value }).Clone();
-        entry.IsLearner = step.Kind == ConfChangeKind.AddLearner;
-        _applier.Members.Set(entry);
+    private void TellTimeLeftOfLeases(long now)
+    {
+        List<(long Id, long Remaining)> left = [];
+        _applier.Store.Leases.CollectToRemember(now, LeaseCheckpointsPerTick, left);
+        if (left.Count > 0)
+        {
+            // What is refused is told again in five minutes; until then a new leader gives too much time, never too little.
+            LeaseCheckpointRequest request = new();
+            request.Checkpoints.AddRange(left.Select(static l => new LeaseCheckpoint { ID = l.Id, RemainingTTL = l.Remaining }));
+            _raft.Propose(new Command(0, CommandKind.LeaseCheckpoint, request).Encode());
+        }
     }
 
     private void PromoteWhoKeepsUp()

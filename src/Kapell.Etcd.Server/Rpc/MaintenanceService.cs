@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using Google.Protobuf;
 using Grpc.Core;
@@ -167,10 +168,23 @@ public sealed class MaintenanceService(
         return error is null ? new MoveLeaderResponse { Header = host.Header.ToMessage(0) } : throw error.ToException();
     }
 
+    // etcd: v3_server.go downgradeValidate: semver, of which the patch may be missing.
+    private static bool IsVersion(string text) =>
+        text.Split('.') is { Length: 2 or 3 } parts && parts.All(static p => uint.TryParse(p, NumberStyles.None, CultureInfo.InvariantCulture, out _));
+
     public override async Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        throw new RpcException(new Status(StatusCode.Unimplemented, "etcdserver: downgrade is not supported by this version of Kapell"));
+
+        // No older version reads what this one writes: there is no target that would be allowed, and nothing ever under way.
+        EtcdError refusal = request.Action switch
+        {
+            DowngradeRequest.Types.DowngradeAction.Cancel => EtcdError.NoDowngrade,
+            DowngradeRequest.Types.DowngradeAction.Validate or DowngradeRequest.Types.DowngradeAction.Enable =>
+                IsVersion(request.Version) ? EtcdError.BadDowngradeTarget : EtcdError.BadDowngradeVersion,
+            _ => new EtcdError(StatusCode.Unknown, "etcdserver: unknown method"),
+        };
+        throw refusal.ToException();
     }
 }
 
