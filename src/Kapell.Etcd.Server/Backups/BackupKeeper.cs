@@ -159,7 +159,7 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     {
         if (_current is not null && !_current.TryAppend(batch.Entries, batch.Time))
         {
-            Log.BackupGap(logger, _current.Last, batch.Entries[0].Index.Value);
+            CareLog.BackupGap(logger, _current.Last, batch.Entries[0].Index.Value);
             _current.Dispose();
             _current = null;
         }
@@ -214,7 +214,7 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
             CheckpointInfo file = writer.Commit();
             BackupInfo info = new(head.ClusterId, host.Replica.Raft.Id.Value, head.Index, head.Term, source.Revision, compacted, now, sum);
             place.WriteInfo(disk, info);
-            Log.BackupTaken(logger, info.Revision, place.Directory, file.FileBytes);
+            CareLog.BackupTaken(logger, info.Revision, place.Directory, file.FileBytes);
             return info;
         }
         finally
@@ -249,7 +249,7 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
         for (int i = 0; i + 1 < finished.Length && finished[i + 1].ReadInfo().TakenAt < boundary; i++)
         {
             DeleteFolder(finished[i]);
-            Log.BackupDeleted(logger, finished[i].Directory);
+            CareLog.BackupDeleted(logger, finished[i].Directory);
         }
     }
 
@@ -271,7 +271,7 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     private async Task GiveUpAsync(Exception cause)
     {
         Interlocked.Increment(ref _failures);
-        Log.BackupFailed(logger, _directory, cause.Message);
+        CareLog.BackupFailed(logger, _directory, cause.Message);
         await EndAsync();
         try
         {

@@ -79,7 +79,7 @@ internal sealed class ComparisonLoop(ReplicaHost host, PeerComparison members, C
     {
         if (state.Found(difference))
         {
-            Log.MembersDiffer(logger, difference.ToString());
+            CareLog.MembersDiffer(logger, difference.ToString());
         }
 
         foreach (ulong member in difference.Accused)
@@ -94,7 +94,7 @@ internal sealed class ComparisonLoop(ReplicaHost host, PeerComparison members, C
             if (outcome.Error is { } error)
             {
                 // Comes up again with the next round.
-                Log.AlarmNotRaised(logger, member.ToString("x", System.Globalization.CultureInfo.InvariantCulture), error.Text);
+                CareLog.AlarmNotRaised(logger, member.ToString("x", System.Globalization.CultureInfo.InvariantCulture), error.Text);
             }
         }
     }

@@ -17,7 +17,7 @@ internal static class InitialComparison
     /// <exception cref="InvalidDataException">The content differs; the message says where.</exception>
     public static async Task RunAsync(ReplicaHost host, PeerComparison members, LogIndex committed, ILogger logger, CancellationToken cancellation)
     {
-        Log.InitialCheckBegins(logger, committed);
+        CareLog.InitialCheckBegins(logger, committed);
         long began = host.Time.GetTimestamp();
         while (host.Replica.AppliedPosition.Index < committed && host.Time.GetElapsedTime(began) < Patience)
         {
@@ -41,6 +41,6 @@ internal static class InitialComparison
             next = outcome.Next;
         }
 
-        Log.InitialCheckPassed(logger, compared - 1);
+        CareLog.InitialCheckPassed(logger, compared - 1);
     }
 }

@@ -55,41 +55,11 @@ internal static partial class Log
     [LoggerMessage(EventId = 1017, Level = LogLevel.Warning, Message = "etcd: a message of member {Member} was not taken: {Result}")]
     public static partial void MessageRefused(ILogger logger, MemberId member, StepResult result);
 
-    [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "etcd: learner {Member} has caught up and becomes a voter")]
-    public static partial void Promoting(ILogger logger, MemberId member);
-
     [LoggerMessage(EventId = 1020, Level = LogLevel.Warning, Message = "etcd: slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
     public static partial void SlowDisk(ILogger logger, double seconds, long bytes, double appendSeconds);
 
     [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
     public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
-
-    [LoggerMessage(EventId = 1020, Level = LogLevel.Critical, Message = "etcd: the members' content is not the same: {Difference}")]
-    public static partial void MembersDiffer(ILogger logger, string difference);
-
-    [LoggerMessage(EventId = 1021, Level = LogLevel.Warning, Message = "etcd: the alarm CORRUPT for {Member} could not be raised, it is tried again: {Reason}")]
-    public static partial void AlarmNotRaised(ILogger logger, string member, string reason);
-
-    [LoggerMessage(EventId = 1022, Level = LogLevel.Information, Message = "etcd: starting initial corruption check, when all up to entry {Committed} is applied")]
-    public static partial void InitialCheckBegins(ILogger logger, LogIndex committed);
-
-    [LoggerMessage(EventId = 1023, Level = LogLevel.Information, Message = "etcd: initial corruption checking passed; no corruption; compared with {Members} other members")]
-    public static partial void InitialCheckPassed(ILogger logger, int members);
-
-    [LoggerMessage(EventId = 1024, Level = LogLevel.Information, Message = "etcd: backup of revision {Revision} in {Directory}: {Bytes} bytes")]
-    public static partial void BackupTaken(ILogger logger, long revision, string directory, long bytes);
-
-    [LoggerMessage(EventId = 1025, Level = LogLevel.Error, Message = "etcd: backups to {Directory} fail, the store goes on without; tried again soon: {Reason}")]
-    public static partial void BackupFailed(ILogger logger, string directory, string reason);
-
-    [LoggerMessage(EventId = 1026, Level = LogLevel.Warning, Message = "etcd: the backup's log has a gap behind entry {Last}, entries go on at {Next}: a new backup is begun")]
-    public static partial void BackupGap(ILogger logger, ulong last, ulong next);
-
-    [LoggerMessage(EventId = 1027, Level = LogLevel.Information, Message = "etcd: backup {Directory} is older than the retention and deleted")]
-    public static partial void BackupDeleted(ILogger logger, string directory);
-
-    [LoggerMessage(EventId = 1028, Level = LogLevel.Information, Message = "etcd: asked to defragment: nothing to do, {Live} of {Held} bytes are in use and space comes back by itself")]
-    public static partial void Defragmented(ILogger logger, long live, long held);
 
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "etcd: this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);

@@ -439,7 +439,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IAsyncDisposable
         _turns.Tick(NowMilliseconds);
         if (_replica.LastPromoted != promoted)
         {
-            Log.Promoting(_logger, _replica.LastPromoted);
+            CareLog.Promoting(_logger, _replica.LastPromoted);
         }
     }
 

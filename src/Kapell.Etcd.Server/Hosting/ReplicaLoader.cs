@@ -188,7 +188,6 @@ internal static class ReplicaLoader
         Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes)
         {
             Retention = settings.Retention,
-
             LeaseCheckpoints = settings.LeaseCheckpoints,
             Promotion = new LearnerPromotion((int)Math.Ceiling(settings.PromoteLearnersAfter.TotalMilliseconds / settings.TickMilliseconds), settings.ElectionTicks),
         };

@@ -58,7 +58,6 @@ public sealed class Replica : IDisposable
     private LogIndex? _beingWritten;
     private long _trimAtEntries;
     private long _trimAtBytes;
-
     private bool _ledWithoutAlarm;
     private bool _wasLeader;
 

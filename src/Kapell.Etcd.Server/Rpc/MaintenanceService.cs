@@ -86,7 +86,7 @@ public sealed class MaintenanceService(
     {
         await authenticator.RequireAdministratorAsync(context);
         (long live, long held) = host.Reading(() => (host.Store.LiveBytes, host.Store.AllocatedBytes));
-        Log.Defragmented(_logger, live, held);
+        CareLog.Defragmented(_logger, live, held);
         return new DefragmentResponse();
     }
 
