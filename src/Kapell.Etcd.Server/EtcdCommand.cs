@@ -1,5 +1,7 @@
 using System.Runtime.InteropServices;
 using Kapell.Base;
+using Kapell.Etcd.Server.Backups;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
@@ -119,10 +121,12 @@ public static class EtcdCommand
             DataDirectory = options.DataDirectory,
             DedicatedWalDirectory = options.WalDirectory,
             PreVote = options.PreVote,
-            ForceNewCluster = options.ForceNewCluster,
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
+            ForceNewCluster = options.ForceNewCluster,
+            LeaseCheckpoints = options.LeaseCheckpoints,
+            PromoteLearnersAfter = options.PromoteLearnersAfter,
         };
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
         if (peerTls is not null)
@@ -135,6 +139,14 @@ public static class EtcdCommand
         {
             options = await DiscoverAsync(options, time, prng.Split(), logger, stopping);
             settings = settings with { Founding = await FoundAsync(options, peers, stopping) };
+            if (!options.JoinsExisting)
+            {
+                FoundingToken.Write(disk, options.DataDirectory, options.ClusterToken);
+            }
+        }
+        else
+        {
+            FoundingToken.Verify(disk, options.DataDirectory, options.ClusterToken, EtcdFlags.TokenDefault);
         }
 
         LoadedReplica loaded = await Task.Run(() => ReplicaLoader.Load(disk, settings, prng.Split()), stopping);
@@ -147,17 +159,27 @@ public static class EtcdCommand
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
-        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split());
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
+        await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;
+        host.Backups = backups;
         host.Start();
+        backups?.Start();
+        ComparisonState comparison = new();
+        if (options.InitialCorruptCheck)
+        {
+            await InitialComparison.RunAsync(host, new PeerComparison(host, transport, connected: false), loaded.HardState.Commit, logger, stopping);
+        }
+
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
-        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, prng.Split(), logs, stopping);
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
+        ComparisonLoop comparing = new(host, new PeerComparison(host, transport, connected: true), comparison, options.ComparisonInterval, logger);
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         Task attributes = AnnounceAsync(host, options, logger, ending.Token);
-        Task compacting = compactor.RunAsync(ending.Token);
+        Task compacting = Task.WhenAll(compactor.RunAsync(ending.Token), comparing.RunAsync(ending.Token));
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
         await ending.CancelAsync();

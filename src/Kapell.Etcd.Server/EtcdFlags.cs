@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kapell.Base;
 using Kapell.Etcd.Server.Logging;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Rpc;
@@ -14,6 +15,10 @@ internal sealed class EtcdFlags
     private const int HeartbeatDefault = 100;
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
+    private const int VotersMinMax = 7;
+
+    public const string TokenDefault = "etcd-cluster";
+    private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
@@ -70,6 +75,20 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _metrics;
     private readonly FlagValue<string> _gates;
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
+    private readonly FlagValue<TimeSpan> _corruptCheck;
+    private readonly FlagValue<TimeSpan> _oldCorruptCheck;
+    private readonly FlagValue<bool> _forceNewCluster;
+    private readonly FlagValue<bool> _leaseCheckpoint;
+    private readonly FlagValue<bool> _oldLeaseCheckpoint;
+    private readonly FlagValue<string> _backupDir;
+    private readonly FlagValue<TimeSpan> _backupInterval;
+    private readonly FlagValue<TimeSpan> _backupRetention;
+    private readonly FlagValue<bool> _promote;
+    private readonly FlagValue<TimeSpan> _promoteAfter;
+    private readonly FlagValue<int> _votersMin;
+    private readonly FlagValue<bool> _compare;
+    private readonly FlagValue<bool> _initialCheck;
+    private readonly FlagValue<bool> _oldInitialCheck;
     private readonly EtcdUnusedFlags _unused;
     private readonly FlagValue<bool> _gateway;
     private readonly FlagValue<IReadOnlyList<string>> _cors;
@@ -83,7 +102,6 @@ internal sealed class EtcdFlags
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedNames;
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedHost;
     private readonly DiscoveryFlags _discovery;
-    private readonly FlagValue<bool> _forceNew;
     private readonly FlagValue<string> _logger;
     private readonly FlagValue<string> _logLevel;
     private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
@@ -111,20 +129,29 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". None changes anything here.");
+        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck and LeaseCheckpoint change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
+        _flags.Group("Backups (not flags of etcd)");
+        _backupDir = _flags.String("backup-dir", "", "Keep backups here, best on another disk: a whole one now and then, and the log of everything since. `etcdutl restore` restores any revision or time.");
+        _backupInterval = _flags.Duration("backup-interval", TimeSpan.FromHours(1), "Time between two whole backups.");
+        _backupRetention = _flags.Duration("backup-retention", TimeSpan.FromDays(7), "How far back a point in time can be restored; older backups are deleted.");
         _flags.Group("Clustering");
         _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
         _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
         _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
-        _token = _flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during bootstrap.");
+        _token = _flags.String("initial-cluster-token", TokenDefault, "Initial cluster token for the etcd cluster during bootstrap.");
         _preVote = _flags.Bool("pre-vote", true, "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins the cluster.");
         _strictReconfig = _flags.Bool("strict-reconfig-check", true, "Reject reconfiguration requests that would cause quorum loss.");
         _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
         _discovery = new DiscoveryFlags(_flags);
+        _promote = _flags.Bool(
+            "auto-promote-learners", false,
+            "The leader promotes a learner by itself once it has kept up for --auto-promote-after. Off, as etcd has no such thing and its clients expect learners to stay. Not a flag of etcd.");
+        _promoteAfter = _flags.Duration("auto-promote-after", TimeSpan.FromSeconds(10), "How long a learner must have kept up without a break before it is promoted. Not a flag of etcd.");
+        _votersMin = _flags.Int("min-voters", 0, "Refuse to remove a voting member when fewer than this many would be left. 0 means no such bound. Not a flag of etcd.");
         _unused.Clustering();
         _flags.Group("Security");
         _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
@@ -167,11 +194,22 @@ internal sealed class EtcdFlags
         _metrics = _flags.String("metrics", "basic", "'basic' or 'extensive': all metrics are always shown.");
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
-        _flags.Group("Unsafe");
-        _forceNew = _flags.Bool("force-new-cluster", false, "Force to create a new one member cluster. It commits configuration changes forcing to remove all existing members in the cluster and add itself.");
         _flags.Group("Features");
+        _compare = _flags.Bool(
+            "compare-members", true,
+            "The leader compares its content with the other members' all the time, at a hundredth of one core at most, and raises the alarm CORRUPT for one that differs. Not a flag of etcd.");
+        _corruptCheck = _flags.Duration("corrupt-check-time", TimeSpan.Zero, "Duration of time between cluster corruption check passes. 0 means 30s here; --compare-members=false switches them off.");
+        _oldCorruptCheck = _flags.Duration("experimental-corrupt-check-time", TimeSpan.Zero, "The name of --corrupt-check-time before 3.6.");
+        _leaseCheckpoint = _flags.Bool("enable-lease-checkpoint", false, "The leader tells the others how much time is left of long leases, so that a new leader does not give all of it anew. As --feature-gates=LeaseCheckpoint=true.");
+        _oldLeaseCheckpoint = _flags.Bool("experimental-enable-lease-checkpoint", false, "The name of --enable-lease-checkpoint before 3.6.");
+        _initialCheck = _flags.Bool("initial-corrupt-check", false, "Compare with the other members before serving any client, and do not start when the content differs. As --feature-gates=InitialCorruptCheck=true.");
+        _oldInitialCheck = _flags.Bool("experimental-initial-corrupt-check", false, "The name of --initial-corrupt-check before 3.6.");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
+        _flags.Group("Unsafe");
+        _forceNewCluster = _flags.Bool(
+            "force-new-cluster", false,
+            "Become the only member of the cluster, with the data that is here. For when the majority is lost for good: the other members must never run again.");
         _flags.Group("");
         _version = _flags.Bool("version", false, "Print the version and exit.");
         _flags.Examples.Add("etcd --data-dir /var/lib/etcd --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379");
@@ -224,7 +262,7 @@ internal sealed class EtcdFlags
 
     public EtcdOptions ToOptions()
     {
-        RefuseWhatIsNotThere();
+        Dictionary<string, bool> gates = RefuseWhatIsNotThere();
         TlsRules rules = TlsRules.Parse(_tlsMin.Value, _tlsMax.Value, _ciphers.Value);
         CheckTimes();
         CheckUrls();
@@ -250,7 +288,6 @@ internal sealed class EtcdFlags
             ListenPeerUrls = _listenPeer.Value,
             InitialCluster = initial,
             JoinsExisting = _clusterState.Value == "existing",
-            ForceNewCluster = _forceNew.Value,
             Discovery = _discovery.Service(),
             DiscoveryDomain = _discovery.Domain,
             DiscoveryServiceName = _discovery.ServiceName,
@@ -270,6 +307,13 @@ internal sealed class EtcdFlags
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,
             CompactionRevisions = revisions,
+            ForceNewCluster = _forceNewCluster.Value,
+            LeaseCheckpoints = _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value || gates.GetValueOrDefault("LeaseCheckpoint"),
+            Backups = Backups(),
+            PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
+            VotersMin = _votersMin.Value,
+            ComparisonInterval = ComparisonInterval(),
+            InitialCorruptCheck = _initialCheck.Value || _oldInitialCheck.Value || gates.GetValueOrDefault("InitialCorruptCheck"),
             EnableGateway = _gateway.Value,
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
@@ -298,6 +342,8 @@ internal sealed class EtcdFlags
             : _election.Value < 5L * _heartbeat.Value
                 ? $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]"
             : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
+            : _promote.Value && _promoteAfter.Value <= TimeSpan.Zero ? $"--auto-promote-after must be more than 0 (set to {GoDuration.Format(_promoteAfter.Value)})"
+            : _votersMin.Value is < 0 or > VotersMinMax ? $"--min-voters must be between 0 and {VotersMinMax} (set to {_votersMin.Value})"
             : null;
         if (wrong is not null)
         {
@@ -346,7 +392,31 @@ internal sealed class EtcdFlags
         }
     }
 
-    private void RefuseWhatIsNotThere()
+    private BackupSettings? Backups()
+    {
+        if (_backupDir.Value.Length == 0)
+        {
+            return null;
+        }
+
+        string directory = Path.GetFullPath(_backupDir.Value);
+        string data = Path.GetFullPath(_dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd");
+        string? wrong = (directory + "/").StartsWith(data + "/", StringComparison.Ordinal) ? "--backup-dir must not lie in --data-dir: what destroys the one destroys the other"
+            : _backupInterval.Value < TimeSpan.FromSeconds(1) ? $"--backup-interval must be at least 1s (set to {GoDuration.Format(_backupInterval.Value)})"
+            : _backupRetention.Value < TimeSpan.Zero ? $"--backup-retention must not be negative (set to {GoDuration.Format(_backupRetention.Value)})"
+            : null;
+        return wrong is null ? new BackupSettings(directory, _backupInterval.Value, _backupRetention.Value) : throw new FlagException(wrong);
+    }
+
+    private TimeSpan ComparisonInterval()
+    {
+        TimeSpan asked = _corruptCheck.Value > TimeSpan.Zero ? _corruptCheck.Value : _oldCorruptCheck.Value;
+        return asked < TimeSpan.Zero ? throw new FlagException($"--corrupt-check-time must not be negative, it is {GoDuration.Format(asked)}")
+            : asked > TimeSpan.Zero ? asked
+            : _compare.Value ? ComparisonIntervalDefault : TimeSpan.Zero;
+    }
+
+    private Dictionary<string, bool> RefuseWhatIsNotThere()
     {
         _unused.Check();
         if (_metrics.Value is not ("basic" or "extensive"))
@@ -354,15 +424,17 @@ internal sealed class EtcdFlags
             throw new FlagException($"unexpected metrics level \"{_metrics.Value}\": basic or extensive");
         }
 
-        CheckGates();
+        Dictionary<string, bool> gates = CheckGates();
         if (_clusterState.Value is not ("new" or "existing"))
         {
             throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
         }
+
+        return gates;
     }
 
     // etcd: pkg/featuregate
-    private void CheckGates()
+    private Dictionary<string, bool> CheckGates()
     {
         Dictionary<string, bool> gates = new(StringComparer.Ordinal);
         foreach (string pair in _gates.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
@@ -385,6 +457,8 @@ internal sealed class EtcdFlags
         {
             throw new FlagException("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
         }
+
+        return gates;
     }
 
     // etcd: embed/config.go: without --initial-cluster a member is alone, under its advertised peer addresses.

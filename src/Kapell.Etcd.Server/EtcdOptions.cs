@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kapell.Base;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
@@ -44,9 +45,6 @@ internal sealed record EtcdOptions
 
     public string DiscoveryServiceName { get; init; } = "";
 
-    /// <summary>The other members are lost for good: go on alone.</summary>
-    public bool ForceNewCluster { get; init; }
-
     public required bool PreVote { get; init; }
 
     public required bool StrictReconfigCheck { get; init; }
@@ -78,6 +76,27 @@ internal sealed record EtcdOptions
     public TimeSpan CompactionPeriod { get; init; }
 
     public long CompactionRevisions { get; init; }
+
+    /// <summary>Become the only member of the cluster.</summary>
+    public bool ForceNewCluster { get; init; }
+
+    /// <summary>The leader tells the others how much time is left of leases.</summary>
+    public bool LeaseCheckpoints { get; init; }
+
+    /// <summary>Null: none are kept.</summary>
+    public BackupSettings? Backups { get; init; }
+
+    /// <summary>How long a learner must have kept up before it may vote by itself; zero: never.</summary>
+    public TimeSpan PromoteLearnersAfter { get; init; }
+
+    /// <summary>Voters below which no member is removed; 0: as etcd.</summary>
+    public int VotersMin { get; init; }
+
+    /// <summary>Between the beginnings of two rounds that compare the members' content; zero for none.</summary>
+    public TimeSpan ComparisonInterval { get; init; }
+
+    /// <summary>Compare with the others before clients are served.</summary>
+    public bool InitialCorruptCheck { get; init; }
 
     public required ServerTls Tls { get; init; }
 

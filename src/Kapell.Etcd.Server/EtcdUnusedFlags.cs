@@ -88,8 +88,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     {
         foreach (string prefix in new[] { "", "experimental-" })
         {
-            Unused(prefix + "corrupt-check-time", TimeSpan.Zero, "members are compared by `etcdctl endpoint hashkv`");
-            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared by `etcdctl endpoint hashkv`");
+            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared all the time: --corrupt-check-time");
             Unused(prefix + "compaction-batch-limit", 1000, "compaction frees memory in small steps by itself");
             Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
             Unused(prefix + "warning-apply-duration", TimeSpan.FromMilliseconds(100), "slow batches are counted: etcd_server_slow_apply_total");
@@ -97,16 +96,15 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "max-learners", 1, "one learner at a time");
             Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
             Unused(prefix + "snapshot-catchup-entries", 5000, "5000 are kept");
-            Unused(prefix + "enable-lease-checkpoint", false, "a new leader gives every lease its full time");
-            Unused(prefix + "enable-lease-checkpoint-persist", false, "a new leader gives every lease its full time");
-            Unused(prefix + "initial-corrupt-check", false, "checkpoints and log carry checksums that are always checked");
+            Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
 
-        foreach (string name in new[] { "compact-hash-check-enabled", "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
+        foreach (string name in new[] { "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
         {
             Unused("experimental-" + name, false, "there is no such thing here");
         }
 
+        Unused("experimental-compact-hash-check-enabled", false, "members are compared all the time: --corrupt-check-time");
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }

@@ -45,6 +45,8 @@ public sealed unsafe class CheckpointSource
 
     public long Revision { get; }
 
+    public long CompactRevision => _compactRevision;
+
     /// <summary>Writes about <paramref name="budget"/> bytes more; false when all is written.</summary>
     public bool WriteNext(IBufferWriter<byte> output, int budget)
     {

@@ -16,8 +16,12 @@ public sealed class LeaseTable
     private const long RevokeRetryMilliseconds = 3000;
     private const long Never = long.MaxValue;
 
+    // etcd: lessor.go defaultLeaseCheckpointInterval
+    private const long RememberMilliseconds = 5 * 60 * 1000;
+
     private readonly Dictionary<long, Lease> _leases = [];
     private readonly PriorityQueue<long, long> _byExpiry = new();
+    private readonly PriorityQueue<long, long> _byRemembering = new();
     private bool _primary;
 
     public int Count => _leases.Count;
@@ -34,6 +38,47 @@ public sealed class LeaseTable
 
     public bool Contains(long id) => _leases.ContainsKey(id);
 
+    /// <summary>Leases of which less than the whole time is left, as their leader told; in rising order of id.</summary>
+    public IReadOnlyList<(long Id, long Remaining)> Remembered() =>
+        [.. _leases.Values.Where(static l => l.Remaining > 0).OrderBy(static l => l.Id).Select(static l => (l.Id, l.Remaining))];
+
+    /// <summary>
+    /// How much is left of a lease as the leader sees it, in seconds; 0: the whole time again. Whoever decides on expiry next begins with it,
+    /// so that a lease does not live on by changes of leaders alone. etcd: lessor.go Checkpoint
+    /// </summary>
+    public void Remember(long id, long remainingSeconds)
+    {
+        if (_leases.TryGetValue(id, out Lease? lease) && remainingSeconds >= 0)
+        {
+            lease.Remaining = Math.Min(remainingSeconds, lease.Ttl);
+        }
+    }
+
+    /// <summary>Whether something was remembered that a renewal makes void.</summary>
+    public bool IsRemembered(long id) => _leases.TryGetValue(id, out Lease? lease) && lease.Remaining > 0;
+
+    /// <summary>Adds what the others should be told now, at most <paramref name="max"/>: long leases, every five minutes.</summary>
+    public void CollectToRemember(long now, int max, List<(long Id, long Remaining)> into)
+    {
+        while (max > 0 && _byRemembering.TryPeek(out long id, out long due) && due <= now)
+        {
+            _byRemembering.Dequeue();
+            if (!_leases.TryGetValue(id, out Lease? lease) || lease.ExpiryMilliseconds <= now)
+            {
+                continue;
+            }
+
+            long remaining = (lease.ExpiryMilliseconds - now + 999) / 1000;
+            if (remaining < lease.Ttl)
+            {
+                into.Add((id, remaining));
+                max--;
+            }
+
+            ScheduleRemembering(lease, now);
+        }
+    }
+
     /// <summary>False when the lease exists.</summary>
     public bool Grant(long id, long ttlSeconds, long now)
     {
@@ -49,20 +94,23 @@ public sealed class LeaseTable
         {
             Extend(lease, now);
             _byExpiry.Enqueue(id, lease.ExpiryMilliseconds);
+            ScheduleRemembering(lease, now);
         }
 
         return true;
     }
 
-    /// <summary>This member now decides on expiry: every lease lives on for its whole time, since nobody here knows how much was left.</summary>
+    /// <summary>This member now decides on expiry: every lease lives on for what was told that is left of it, or else for its whole time.</summary>
     public void Promote(long now)
     {
         _primary = true;
         _byExpiry.Clear();
+        _byRemembering.Clear();
         foreach (Lease lease in _leases.Values)
         {
-            Extend(lease, now);
+            lease.ExpiryMilliseconds = now + ((lease.Remaining > 0 ? lease.Remaining : lease.Ttl) * 1000);
             _byExpiry.Enqueue(lease.Id, lease.ExpiryMilliseconds);
+            ScheduleRemembering(lease, now);
         }
     }
 
@@ -70,6 +118,7 @@ public sealed class LeaseTable
     {
         _primary = false;
         _byExpiry.Clear();
+        _byRemembering.Clear();
         foreach (Lease lease in _leases.Values)
         {
             lease.ExpiryMilliseconds = Never;
@@ -149,6 +198,15 @@ public sealed class LeaseTable
         Check.That(_leases.Remove(id, out Lease? lease) && lease.Keys.Count == 0);
     }
 
+    // A short one is not worth an entry of the log.
+    private void ScheduleRemembering(Lease lease, long now)
+    {
+        if (lease.ExpiryMilliseconds - now > RememberMilliseconds)
+        {
+            _byRemembering.Enqueue(lease.Id, now + RememberMilliseconds);
+        }
+    }
+
     private static void Extend(Lease lease, long now) => lease.ExpiryMilliseconds = now + (lease.Ttl * 1000);
 
     private sealed class Lease(long id, long ttl)
@@ -158,6 +216,9 @@ public sealed class LeaseTable
         public long Ttl { get; } = ttl;
 
         public long ExpiryMilliseconds { get; set; } = Never;
+
+        /// <summary>Seconds left when the leader told last; 0 for all.</summary>
+        public long Remaining { get; set; }
 
         public HashSet<nint> Keys { get; } = [];
     }

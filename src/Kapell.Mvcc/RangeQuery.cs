@@ -44,6 +44,9 @@ public readonly ref struct RangeQuery
 
     public SortTarget SortTarget { get; init; }
 
+    /// <summary>Do not count beyond the limit: <see cref="RangeResult.Count"/> is then only what was read, and one more if there is more. Without sorting and filters.</summary>
+    public bool StopsAtLimit { get; init; }
+
     public bool CountOnly { get; init; }
 
     public long MinModRevision { get; init; }

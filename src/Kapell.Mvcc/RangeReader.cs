@@ -19,6 +19,11 @@ internal static unsafe class RangeReader
             if (item >= 0 && !entry->Items[item].Address.IsTombstone)
             {
                 result.Count++;
+                if (query.StopsAtLimit && result.Count > limit)
+                {
+                    break;
+                }
+
                 if (fetch && result.Records.Count < limit)
                 {
                     result.Records.Add(entry->Items[item].Address);

@@ -36,6 +36,9 @@ public sealed record ConfState
     /// <summary>Everybody, ordered.</summary>
     public IEnumerable<MemberId> Members() => Voters.Concat(VotersOutgoing).Concat(Learners).Concat(LearnersNext).Distinct().Order();
 
+    /// <summary>What it is after a change is applied; null when the change is impossible.</summary>
+    public ConfState? After(ConfChange change) => ConfChanger.TryApply(this, change, out ConfState next) is null ? next : null;
+
     public bool Equals(ConfState? other) =>
         other is not null
         && AutoLeave == other.AutoLeave

@@ -22,8 +22,11 @@ internal static class HelpText
           scheduler           kube-scheduler
           kubelet
 
+        Members of a running store:
+          member replace      a dead voting member by a new one
+
         Files of a store that is not running:
-          etcdutl             restore or look at a snapshot that etcdctl saved
+          etcdutl             restore or look at a snapshot that etcdctl saved; restore a backup to a point in time
 
         Every command has --help.
 

@@ -5,6 +5,7 @@ using Kapell.Cli.Images;
 using Kapell.Cli.Node;
 using Kapell.Cli.Up;
 using Kapell.Client;
+using Kapell.Etcd.Client.Members;
 using Kapell.Etcd.Server;
 using Kapell.Etcd.Server.Snapshots;
 using Microsoft.Extensions.Logging;
@@ -62,6 +63,8 @@ internal static class Program
                 return await ImagesCommand.RunAsync(args, Console.Out, CancellationToken.None);
             case "etcdutl":
                 return await new EtcdutlCommand(Console.Out, Console.Error).RunAsync(args);
+            case "member":
+                return await RunMemberAsync(args);
             case "version" or "--version":
                 Console.WriteLine("kapell " + BuildFacts.Version);
                 return 0;
@@ -87,6 +90,25 @@ internal static class Program
         return Components.Find(command) is { } component
             ? await RunComponentAsync(component, args)
             : throw new FlagException($"unknown command \"{command}\"");
+    }
+
+    private static async Task<int> RunMemberAsync(string[] args)
+    {
+        using CancellationTokenSource stopping = new();
+        using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+        {
+            context.Cancel = true;
+            stopping.Cancel();
+        });
+        try
+        {
+            return await MemberCommand.RunAsync(args, TimeProvider.System, Console.Out, stopping.Token);
+        }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            await Console.Error.WriteLineAsync("kapell member: interrupted; the same command takes it up again");
+            return 1;
+        }
     }
 
     private static async Task<int> RunComponentAsync(ComponentMain component, string[] args)

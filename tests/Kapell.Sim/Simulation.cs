@@ -234,6 +234,7 @@ internal sealed class Simulation : IDisposable
             Checks.CompareContent(process);
         }
 
+        SimComparison.Run(this);
         CheckAcknowledged();
         HistoryCheck history = new(Operations, 2, Checks.Revision, Checks.ChangesOf, what => Fail(what));
         history.Run();

@@ -74,6 +74,17 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     protected override Task WriteResponseHeadersAsyncCore(Metadata responseHeaders) =>
         throw new NotSupportedException("no service here sends headers of its own");
 
+    /// <summary>It was answered, or its client is gone.</summary>
+    public bool IsOver => Volatile.Read(ref _finished) != 0 || _stream.IsOver;
+
+    /// <summary>Ends it from outside, from any thread; its handler sees it cancelled.</summary>
+    public void Refuse(Status status)
+    {
+        Fail(status);
+        _stream.Cancel();
+        Aborted();
+    }
+
     bool IHttp2Request.Data(ReadOnlySequence<byte> piece)
     {
         try

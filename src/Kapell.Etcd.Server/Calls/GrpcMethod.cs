@@ -12,6 +12,8 @@ internal abstract class GrpcMethod(string fullName, MethodCount count)
     /// <summary><c>/etcdserverpb.KV/Put</c>.</summary>
     public string FullName => fullName;
 
+    public virtual bool IsStream => false;
+
     public abstract GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream);
 }
 
@@ -79,6 +81,8 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
     where TRequest : class
     where TResponse : class
 {
+    public override bool IsStream => true;
+
     public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {
         Call call = new(this, server, responder, stream);

@@ -1,6 +1,7 @@
 using System.Collections.Frozen;
 using Grpc.Core;
 using Kapell.Etcd.Server.Http2;
+using Kapell.Etcd.Server.Rpc;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -14,6 +15,9 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
 {
     private readonly FrozenDictionary<string, GrpcMethod> _methods = methods.Methods.ToFrozenDictionary(StringComparer.Ordinal);
     private readonly FrozenSet<string> _services = methods.Methods.Keys.Select(static p => p.Split('/')[1]).ToFrozenSet(StringComparer.Ordinal);
+
+    /// <summary>Judges calls before they begin; null lets all in.</summary>
+    public CallGate? Gate { get; init; }
 
     /// <summary>Of one received message, decompressed.</summary>
     public int MessageBytesMax => messageBytesMax;
@@ -36,9 +40,16 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
 
         // The client's table gives the same field for the same path each time.
         path.Meaning ??= _methods.GetValueOrDefault(path.ValueText) ?? (object)this;
-        return path.Meaning is GrpcMethod method
-            ? method.Begin(this, responder, stream)
-            : new RefusedCall(responder, stream, Unknown(path.ValueText));
+        return path.Meaning is not GrpcMethod method ? new RefusedCall(responder, stream, Unknown(path.ValueText))
+            : Gate?.Judge(method, stream) is { } refusal ? new RefusedCall(responder, stream, refusal)
+            : Begin(method, responder, stream);
+    }
+
+    private GrpcCall Begin(GrpcMethod method, IHttp2Responder responder, Http2Stream stream)
+    {
+        GrpcCall call = method.Begin(this, responder, stream);
+        Gate?.Begun(method, call, stream);
+        return call;
     }
 
     // As Go's server words it.

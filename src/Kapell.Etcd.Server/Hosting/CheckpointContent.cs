@@ -31,6 +31,7 @@ internal static class CheckpointContent
         head.LearnersNext.AddRange(conf.LearnersNext.Select(static m => m.Value));
         head.Members.AddRange(replica.Applier.Members.All);
         head.RemovedMembers.AddRange(replica.Applier.Members.Removed);
+        head.Leases.AddRange(replica.Applier.Store.Leases.Remembered().Select(static l => new LeaseCheckpoint { ID = l.Id, RemainingTTL = l.Remaining }));
         head.Alarms.AddRange(replica.Applier.Alarms.Select(static a => new AlarmMember { MemberID = a.Member, Alarm = a.Alarm }));
         return head;
     }

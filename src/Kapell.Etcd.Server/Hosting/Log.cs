@@ -55,9 +55,6 @@ internal static partial class Log
     [LoggerMessage(EventId = 1017, Level = LogLevel.Warning, Message = "a message of member {Member} was not taken: {Result}")]
     public static partial void MessageRefused(ILogger logger, MemberId member, StepResult result);
 
-    [LoggerMessage(EventId = 1018, Level = LogLevel.Information, Message = "learner {Member} has caught up and becomes a voter")]
-    public static partial void Promoting(ILogger logger, MemberId member);
-
     [LoggerMessage(EventId = 1060, Level = LogLevel.Warning, Message = "slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
     public static partial void SlowDisk(ILogger logger, double seconds, long bytes, double appendSeconds);
 

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
@@ -86,8 +87,14 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     public Replica Replica => _replica;
 
+    /// <summary>It takes part without a vote. From any thread.</summary>
+    public bool IsLearner => _replica.Raft.ConfState.Learners is { IsEmpty: false } learners && learners.Contains(_replica.Raft.Id);
+
     /// <summary>Before <see cref="Start"/>: the way to the other members.</summary>
     internal void Connect(IPeerTransport transport) => _transport = transport;
+
+    /// <summary>Before <see cref="Start"/>: is told of everything that is carried out; null for none.</summary>
+    internal BackupKeeper? Backups { get; set; }
 
     public long NowMilliseconds => _time.GetTimestamp() / (_time.TimestampFrequency / 1000);
 
@@ -516,12 +523,22 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 Own(work.Run);
                 break;
             case TickMark:
-                _turns.Tick(NowMilliseconds);
+                TickOnce();
                 _checkpoints.Consider();
                 break;
             default:
                 Check.Unreachable($"{item.GetType()} in the inbox");
                 break;
+        }
+    }
+
+    private void TickOnce()
+    {
+        MemberId promoted = _replica.LastPromoted;
+        _turns.Tick(NowMilliseconds);
+        if (_replica.LastPromoted != promoted)
+        {
+            CareLog.Promoting(_logger, _replica.LastPromoted);
         }
     }
 
@@ -547,6 +564,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             Log.SlowApply(_logger, entries.Count, took.TotalSeconds, _time.GetElapsedTime(began, entered).TotalSeconds);
         }
 
+        Backups?.Applied(entries);
         _checkpoints.Consider();
     }
 

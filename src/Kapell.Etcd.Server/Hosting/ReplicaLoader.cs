@@ -20,9 +20,6 @@ public sealed record ReplicaSettings
 
     public bool PreVote { get; init; } = true;
 
-    /// <summary>The others are lost for good: see <see cref="ForcedCluster"/>.</summary>
-    public bool ForceNewCluster { get; init; }
-
     public int HeartbeatTicks { get; init; } = 1;
 
     public int ElectionTicks { get; init; } = 10;
@@ -30,6 +27,14 @@ public sealed record ReplicaSettings
     public int TickMilliseconds { get; init; } = 100;
 
     public long QuotaBytes { get; init; }
+
+    public bool LeaseCheckpoints { get; init; }
+
+    /// <summary>Become the only member of the cluster; see <see cref="ForcedMembership"/>.</summary>
+    public bool ForceNewCluster { get; init; }
+
+    /// <summary>How long a learner must have kept up before it may vote by itself; zero: somebody promotes it.</summary>
+    public TimeSpan PromoteLearnersAfter { get; init; }
 
     public int SegmentBytes { get; init; } = 32 << 20;
 
@@ -136,16 +141,16 @@ internal static class ReplicaLoader
                 $"{settings.CheckpointDirectory} is of cluster {head.ClusterId:x}, the log beside it of cluster {cluster:x}");
         }
 
+        if (settings.ForceNewCluster && !isNew)
+        {
+            content.BeAlone(new MemberId(self), head, log);
+        }
+
         logHead.State = content.State;
         HardState state = content.State;
         if (head is not null && state.Commit.Value < head.Index)
         {
             state = state with { Commit = new LogIndex(head.Index) };
-        }
-
-        if (settings.ForceNewCluster && !isNew)
-        {
-            state = Force(log, logHead, head, content, state);
         }
 
         RaftConfig config = new()
@@ -166,6 +171,7 @@ internal static class ReplicaLoader
         Applier applier = new(store, settings.LeaseTtlSecondsMin);
         if (head is not null)
         {
+            MembershipCheck.Verify(head, settings.CheckpointDirectory);
             applier.Restore(head);
         }
 
@@ -179,28 +185,15 @@ internal static class ReplicaLoader
         log.Sync();
 
         LogPosition applied = head is null ? default : new LogPosition(new Term(head.Term), new LogIndex(head.Index));
-        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes) { Retention = settings.Retention };
+        Replica replica = new(raft, applier, cluster, applied, settings.QuotaBytes)
+        {
+            Retention = settings.Retention,
+            LeaseCheckpoints = settings.LeaseCheckpoints,
+            Promotion = new LearnerPromotion((int)Math.Ceiling(settings.PromoteLearnersAfter.TotalMilliseconds / settings.TickMilliseconds), settings.ElectionTicks),
+        };
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"
             + (log.Recovery.TornFile is null ? "" : $", torn end of {log.Recovery.TornFile} cut at {log.Recovery.TornOffset}");
         return new LoadedReplica(replica, log, state, isNew, story) { LogHead = logHead };
-    }
-
-    private static HardState Force(WriteAheadLog log, LogHead logHead, CheckpointHead? head, LogContent content, HardState state)
-    {
-        content.Entries.RemoveAll(e => e.Index > state.Commit);
-        IReadOnlyList<Entry> forced = ForcedCluster.Append(new MemberId(logHead.Identity.Member), head, content.Entries, state);
-        if (forced.Count == 0)
-        {
-            return state;
-        }
-
-        // A crash before the state is written leaves the old cluster as it was.
-        state = state with { Commit = forced[^1].Index };
-        log.Append([.. forced.Select(LogRecords.Of), LogRecords.Of(state)]);
-        log.Sync();
-        logHead.State = state;
-        content.Entries.AddRange(forced);
-        return state;
     }
 
     /// <summary>
@@ -237,6 +230,24 @@ internal static class ReplicaLoader
         {
             Entries.Clear();
             State = default;
+        }
+
+        /// <summary>Drops what is not committed, and adds what makes this member the only one, on the disk too.</summary>
+        public void BeAlone(MemberId self, CheckpointHead? head, WriteAheadLog log)
+        {
+            ulong committed = Math.Max(State.Commit.Value, checkpointIndex);
+            Entry[] kept = [.. Entries.Where(e => e.Index.Value <= committed)];
+            IReadOnlyList<Entry> changes = ForcedMembership.Changes(self, head, kept, State);
+            if (changes.Count == 0)
+            {
+                return;
+            }
+
+            Entries.RemoveRange(kept.Length, Entries.Count - kept.Length);
+            Entries.AddRange(changes);
+            State = new HardState(changes[^1].Term, MemberId.None, changes[^1].Index);
+            log.Append([.. changes.Select(LogRecords.Of), LogRecords.Of(State)]);
+            log.Sync();
         }
 
         public void Take(WalRecord record)

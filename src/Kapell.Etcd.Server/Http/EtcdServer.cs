@@ -3,6 +3,7 @@ using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Peers;
@@ -24,12 +25,13 @@ namespace Kapell.Etcd.Server.Http;
 internal sealed class EtcdServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
+    private readonly CallGate _gate;
 
-    private EtcdServer(WebApplication app) => _app = app;
+    private EtcdServer(WebApplication app, CallGate gate) => (_app, _gate) = (app, gate);
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
-        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, Prng prng, ILoggerFactory logs,
+        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, ComparisonState comparison, Prng prng, ILoggerFactory logs,
         CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -40,6 +42,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(snapshots);
         builder.Services.AddSingleton(leader);
         builder.Services.AddSingleton(rules);
+        builder.Services.AddSingleton(comparison);
         builder.Services.AddSingleton(new LeaseIds(prng));
         CallCounter calls = new();
         WatchCounts watches = new();
@@ -78,7 +81,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         app.Use(static next => context => PortGuard.ServeAsync(context, next));
         app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
-        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches)).Map(app);
+        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches, comparison)).Map(app);
         if (options.EnableGateway)
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
@@ -90,8 +93,9 @@ internal sealed class EtcdServer : IAsyncDisposable
 
         app.UseEndpoints(static _ => { });
         RequestDelegate web = ((IApplicationBuilder)app).Build();
+        CallGate gate = new(host, TimeSpan.FromMilliseconds(options.ElectionMilliseconds));
         GrpcServer Serve(GrpcBinder binder) =>
-            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd"));
+            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate };
         calling.Server = Serve(Bind(app.Services, calls));
         plain.Server = Serve(new GrpcBinder(new CallCounter()));
         try
@@ -111,7 +115,8 @@ internal sealed class EtcdServer : IAsyncDisposable
             throw new IOException($"cannot listen on {string.Join(", ", options.ListenClientUrls)}: {e.Message}", e);
         }
 
-        return new EtcdServer(app);
+        gate.Start();
+        return new EtcdServer(app, gate);
     }
 
     public async ValueTask DisposeAsync()
@@ -121,6 +126,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         await soon.CancelAsync();
         await _app.StopAsync(soon.Token);
         await _app.DisposeAsync();
+        await _gate.DisposeAsync();
     }
 
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)

@@ -2,13 +2,14 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Rpc;
 
 namespace Kapell.Etcd.Server.Http;
 
 /// <summary>What /metrics shows, under upstream's names as far as the thing is the same.</summary>
-internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
+internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches, ComparisonState comparison)
 {
     private long _healthSuccesses;
     private long _healthFailures;
@@ -33,6 +34,8 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
         Counter(text, "etcd_disk_wal_write_bytes_total", "Total number of bytes written in WAL.", host.WalBytes);
         Counter(text, "kapell_etcd_wal_flushes_total", "Flushes of the write-ahead log: one serves all writes that waited.", host.WalSyncs);
         WriteHistogram(text, "etcd_disk_wal_fsync_duration_seconds", "The latency distributions of fsync called by WAL.", host.WalFlushSeconds);
+        WriteComparison(text);
+        WriteBackups(text, host.Backups);
         WriteCalls(text);
         WriteProcess(text, host.Time);
         return text.ToString();
@@ -83,6 +86,28 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches)
         Counter(text, "etcd_debugging_lease_renewed_total", "The number of renewed leases seen by the leader.", store.Leases.Renewed);
         return true;
     });
+
+    private static void WriteBackups(StringBuilder text, Backups.BackupKeeper? backups)
+    {
+        if (backups is not null)
+        {
+            Gauge(text, "kapell_etcd_backup_reaches_seconds", "Up to when the content is safe in the backup, since unix epoch; 0 for never.", backups.ReachesSeconds);
+            Gauge(text, "kapell_etcd_backup_taken_seconds", "When the newest whole backup was taken, since unix epoch; 0 for never.", backups.TakenSeconds);
+            Counter(text, "kapell_etcd_backup_failures_total", "How often the backup failed and was begun anew.", backups.Failures);
+        }
+    }
+
+    private void WriteComparison(StringBuilder text)
+    {
+        Counter(text, "kapell_etcd_compared_stretches_total", "Stretches of keys that were compared with other members.", comparison.Stretches);
+        Counter(text, "kapell_etcd_uncompared_stretches_total", "Stretches of keys for which no other member answered.", comparison.Alone);
+        Counter(text, "kapell_etcd_comparison_rounds_total", "Rounds over all keys in which every member was compared.", comparison.Rounds);
+        Gauge(text, "kapell_etcd_last_comparison_round_seconds", "When the last of them ended, since unix epoch; 0 for none.", comparison.LastRoundSeconds);
+        Labelled(text, "kapell_etcd_difference", "Members whose content differs: where first. As this process found it.", "gauge", comparison.Differences.Select(static d =>
+            ($"members=\"{string.Join(' ', d.Accused.Select(static a => a.ToString("x", CultureInfo.InvariantCulture)))}\",revision=\"{d.Revision}\",key=\"{Escape(d.Key)}\"", 1L)));
+    }
+
+    private static string Escape(byte[] key) => Difference.Show(key).Replace("\\", "\\\\", StringComparison.Ordinal);
 
     private void WriteCalls(StringBuilder text)
     {

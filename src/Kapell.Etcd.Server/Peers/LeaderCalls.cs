@@ -48,13 +48,19 @@ public sealed class LeaderCalls
                 }
 
                 MvccStore store = replica.Applier.Store;
+                long ttl = Math.Max(0, store.Leases.Renew(id, replica.Applier.NowMilliseconds));
+                if (ttl > 0 && store.Leases.IsRemembered(id))
+                {
+                    replica.ForgetTimeLeft(id);
+                }
+
                 return (null, new LeaseKeepAliveResponse
                 {
                     Header = replica.Header.ToMessage(store.Revision),
                     ID = id,
 
                     // etcd: lease.go: a lease that is not there is answered with TTL 0, not with an error.
-                    TTL = Math.Max(0, store.Leases.Renew(id, replica.Applier.NowMilliseconds)),
+                    TTL = ttl,
                 });
             },
             cancellation);

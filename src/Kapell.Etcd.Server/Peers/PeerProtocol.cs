@@ -15,6 +15,8 @@ internal static class PeerProtocol
     public const string ViewPath = "/kapell/cluster";
     public const string KeepAlivePath = "/leases";
     public const string TimeToLivePath = "/leases/internal";
+    public const string HashPath = "/members/hashkv";
+    public const string ComparePath = "/kapell/compare";
     public const string PromotePath = "/members/promote/";
 
     // etcd: rafthttp/http.go names these so.

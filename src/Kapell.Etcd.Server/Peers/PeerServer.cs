@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Text.Json;
 using Google.Protobuf;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Replication;
@@ -104,6 +105,8 @@ internal sealed class PeerServer : IAsyncDisposable
         _app.MapPost(PeerProtocol.KeepAlivePath, KeepAliveAsync);
         _app.MapPost(PeerProtocol.TimeToLivePath, TimeToLiveAsync);
         _app.MapPost(PeerProtocol.PromotePath + "{id}", PromoteAsync);
+        _app.MapPost(PeerProtocol.ComparePath, context => GuardedAsync(context, (c, _) => ComparisonEndpoints.CompareAsync(c, _host)));
+        _app.Map(PeerProtocol.HashPath, context => ComparisonEndpoints.HashAsync(context, _host));
         _app.MapGet(PeerProtocol.ViewPath, ViewAsync);
         _app.MapGet(PeerProtocol.MembersPath, MembersAsync);
         _app.MapGet("/version", static context => HealthEndpoints.WriteVersionAsync(context));

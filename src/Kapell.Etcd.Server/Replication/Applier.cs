@@ -81,6 +81,7 @@ public sealed class Applier : IDisposable
             CompactionRequest request => Compact(request, header, writer),
             LeaseGrantRequest request => Grant(request, header, writer),
             LeaseRevokeRequest request => Revoke(request, header, writer),
+            LeaseCheckpointRequest request => CheckpointLeases(request),
             AlarmRequest request => ChangeAlarm(request, header, writer),
             Member update when command.Kind == CommandKind.MemberUpdate => Update(update, header, writer),
             Member attributes => SetAttributes(attributes),
@@ -115,6 +116,11 @@ public sealed class Applier : IDisposable
         foreach (ulong id in head.RemovedMembers)
         {
             Members.RestoreRemoved(id);
+        }
+
+        foreach (LeaseCheckpoint lease in head.Leases)
+        {
+            Store.Leases.Remember(lease.ID, lease.RemainingTTL);
         }
 
         foreach (AlarmMember alarm in head.Alarms)
@@ -216,6 +222,16 @@ public sealed class Applier : IDisposable
         Store.EndWrite();
         WriteHeader(header, writer);
         return there ? null : EtcdError.LeaseNotFound;
+    }
+
+    private EtcdError? CheckpointLeases(LeaseCheckpointRequest request)
+    {
+        foreach (LeaseCheckpoint checkpoint in request.Checkpoints)
+        {
+            Store.Leases.Remember(checkpoint.ID, checkpoint.RemainingTTL);
+        }
+
+        return null;
     }
 
     private EtcdError? ChangeAlarm(AlarmRequest request, ReplyHeader header, ReplyWriter? writer)

@@ -36,6 +36,9 @@ public enum CommandKind : byte
 
     /// <summary>A <see cref="Protocol.TokenGrant"/> message.</summary>
     TokenGrant = 21,
+
+    /// <summary>How much time is left of leases, for the next leader.</summary>
+    LeaseCheckpoint = 22,
 }
 
 /// <summary>
@@ -104,6 +107,7 @@ public readonly record struct Command(ulong Id, CommandKind Kind, IMessage Reque
             CommandKind.RoleDelete => AuthRoleDeleteRequest.Parser.ParseFrom(body),
             CommandKind.RoleGrantPermission => AuthRoleGrantPermissionRequest.Parser.ParseFrom(body),
             CommandKind.RoleRevokePermission => AuthRoleRevokePermissionRequest.Parser.ParseFrom(body),
+            CommandKind.LeaseCheckpoint => LeaseCheckpointRequest.Parser.ParseFrom(body),
             CommandKind.TokenGrant => TokenGrant.Parser.ParseFrom(body),
             _ => throw new InvalidDataException($"log entry holds the unknown command {data[8]}: written by a newer version?"),
         };

@@ -76,10 +76,20 @@ public sealed class EtcdError(StatusCode code, string text)
     public static readonly EtcdError Stopped = new(StatusCode.Unavailable, "etcdserver: server stopped");
     public static readonly EtcdError Timeout = new(StatusCode.Unavailable, "etcdserver: request timed out");
     public static readonly EtcdError Corrupt = new(StatusCode.DataLoss, "etcdserver: corrupt cluster");
+    public static readonly EtcdError RangeStreamSorts = new(StatusCode.Unimplemented, "RangeStream does not support custom sort orders");
+    public static readonly EtcdError RangeStreamFilters = new(StatusCode.Unimplemented, "RangeStream does not support revision filters");
+    public static readonly EtcdError BadDowngradeVersion = new(StatusCode.InvalidArgument, "etcdserver: wrong downgrade target version format");
+    public static readonly EtcdError BadDowngradeTarget = new(StatusCode.InvalidArgument, "etcdserver: invalid downgrade target version");
+    public static readonly EtcdError NoDowngrade = new(StatusCode.FailedPrecondition, "etcdserver: no inflight downgrade job");
     public static readonly EtcdError BadLeaderTransferee = new(StatusCode.FailedPrecondition, "etcdserver: bad leader transferee");
 
     /// <summary>What a status lists for an active alarm or a missing leader.</summary>
     public static readonly string NoLeaderText = "etcdserver: no leader";
+
+    /// <summary>Not of etcd: its operator has declared how many voters there must be.</summary>
+    public static EtcdError TooFewVoters(ulong leaving, int left, int min) => new(
+        StatusCode.FailedPrecondition,
+        $"etcdserver: re-configuration failed: without member {leaving:x} there are {left} voting members, fewer than --min-voters={min}; add and promote another one first");
 
     public StatusCode Code { get; } = code;
 

@@ -65,6 +65,20 @@ public sealed class MemberRegistry
         return step.Kind == ConfChangeKind.AddLearner && _members.Values.Any(static m => m.IsLearner) ? EtcdError.TooManyLearners : null;
     }
 
+    /// <summary>A change of the membership that was not refused.</summary>
+    public void Take(ConfChangeStep step, Member? member)
+    {
+        if (step.Kind == ConfChangeKind.Remove)
+        {
+            Remove(step.Member.Value);
+            return;
+        }
+
+        Member entry = (Find(step.Member.Value) ?? member ?? new Member { ID = step.Member.Value }).Clone();
+        entry.IsLearner = step.Kind == ConfChangeKind.AddLearner;
+        Set(entry);
+    }
+
     /// <summary>Another address for a member. etcd: cluster.go, ConfChangeUpdateNode</summary>
     public EtcdError? UpdatePeerUrls(Member update)
     {

@@ -41,6 +41,9 @@ public sealed class Replica : IDisposable
     private const int RevocationsPerTick = 200;
     private const int MaintenancePerTick = 256;
 
+    // etcd: lessor.go maxLeaseCheckpointBatchSize
+    private const int LeaseCheckpointsPerTick = 1000;
+
     // The alarm goes by itself once the content has shrunk by this share of the quota since it was raised and as much is free, or is far
     // below the quota, so that one large request does not make it flap.
     private const double QuotaFreeShare = 0.05;
@@ -55,6 +58,7 @@ public sealed class Replica : IDisposable
     private LogIndex? _beingWritten;
     private long _trimAtEntries;
     private long _trimAtBytes;
+    private bool _ledWithoutAlarm;
     private bool _wasLeader;
 
     public Replica(RaftNode raft, Applier applier, ulong clusterId, LogPosition applied, long quotaBytes)
@@ -71,6 +75,15 @@ public sealed class Replica : IDisposable
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
 
+    /// <summary>Tell the others how much time is left of leases.</summary>
+    public bool LeaseCheckpoints { get; init; }
+
+    /// <summary>Lets learners vote by itself; never unless set.</summary>
+    public LearnerPromotion Promotion { get; init; } = new(0, 1);
+
+    /// <summary>The learner that this member, leading, promoted last by itself.</summary>
+    public MemberId LastPromoted { get; private set; }
+
     /// <summary>The last entry that the store has.</summary>
     public LogPosition AppliedPosition { get; private set; }
 
@@ -82,7 +95,7 @@ public sealed class Replica : IDisposable
     public Applier Applier => _applier;
 
     /// <summary>What the cluster does by itself it does with all rights.</summary>
-    private Caller Self => _applier.Auth.Enabled ? new Caller(AuthTable.Root, _applier.Auth.Revision) : default;
+    public Caller Self => _applier.Auth.Enabled ? new Caller(AuthTable.Root, _applier.Auth.Revision) : default;
 
     public ReplyHeader Header => new(ClusterId, _raft.Id.Value, _raft.Term.Value);
 
@@ -100,6 +113,7 @@ public sealed class Replica : IDisposable
         Maintain(MaintenancePerTick);
         if (_raft.Role != Role.Leader)
         {
+            Promotion.Consider(_raft, _applier.Members);
             return;
         }
 
@@ -111,7 +125,13 @@ public sealed class Replica : IDisposable
             _raft.Propose(new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = id }) { Caller = Self }.Encode());
         }
 
+        if (LeaseCheckpoints)
+        {
+            TellTimeLeftOfLeases(nowMilliseconds);
+        }
+
         ClearAlarmWhenThereIsSpace();
+        PromoteWhoKeepsUp();
     }
 
     /// <summary>The store still has to free what a compaction made unreachable.</summary>
@@ -128,6 +148,7 @@ public sealed class Replica : IDisposable
         if (leads != _wasLeader)
         {
             _wasLeader = leads;
+            _ledWithoutAlarm = false;
             if (leads)
             {
                 _applier.Store.Leases.Promote(_applier.NowMilliseconds);
@@ -241,7 +262,7 @@ public sealed class Replica : IDisposable
             _raft.ApplyConfChange(change);
             foreach (ConfChangeStep step in change.Steps)
             {
-                Take(step, context.Member);
+                _applier.Members.Take(step, context.Member);
             }
         }
 
@@ -252,17 +273,40 @@ public sealed class Replica : IDisposable
         }
     }
 
-    private void Take(ConfChangeStep step, Member? member)
+    /// <summary>A lease was renewed that the others think has less time left.</summary>
+    public void ForgetTimeLeft(long lease)
     {
-        if (step.Kind == ConfChangeKind.Remove)
+        LeaseCheckpointRequest request = new();
+        request.Checkpoints.Add(new LeaseCheckpoint { ID = lease });
+        _raft.Propose(new Command(0, CommandKind.LeaseCheckpoint, request).Encode());
+    }
+
+    private void TellTimeLeftOfLeases(long now)
+    {
+        List<(long Id, long Remaining)> left = [];
+        _applier.Store.Leases.CollectToRemember(now, LeaseCheckpointsPerTick, left);
+        if (left.Count > 0)
         {
-            _applier.Members.Remove(step.Member.Value);
+            // What is refused is told again in five minutes; until then a new leader gives too much time, never too little.
+            LeaseCheckpointRequest request = new();
+            request.Checkpoints.AddRange(left.Select(static l => new LeaseCheckpoint { ID = l.Id, RemainingTTL = l.Remaining }));
+            _raft.Propose(new Command(0, CommandKind.LeaseCheckpoint, request).Encode());
+        }
+    }
+
+    private void PromoteWhoKeepsUp()
+    {
+        MemberId learner = Promotion.Consider(_raft, _applier.Members);
+        if (learner.IsNone)
+        {
             return;
         }
 
-        Member entry = (_applier.Members.Find(step.Member.Value) ?? member ?? new Member { ID = step.Member.Value }).Clone();
-        entry.IsLearner = step.Kind == ConfChangeKind.AddLearner;
-        _applier.Members.Set(entry);
+        ConfChange change = ConfChange.Of(ConfChangeKind.AddVoter, learner, new MembershipContext(0, null).Encode());
+        if (_raft.ProposeConfChange(change) == ProposeResult.Accepted)
+        {
+            LastPromoted = learner;
+        }
     }
 
     // Every member holds the same content, so the leader judges for all of them.
@@ -270,13 +314,15 @@ public sealed class Replica : IDisposable
     {
         if (!_applier.HasAlarm(AlarmType.Nospace))
         {
-            (_clearingAlarm, _bytesAtAlarm) = (false, 0);
+            (_clearingAlarm, _bytesAtAlarm, _ledWithoutAlarm) = (false, 0, true);
             return;
         }
 
         long live = _applier.Store.LiveBytes;
         _bytesAtAlarm = Math.Max(_bytesAtAlarm, live);
-        bool shrunk = live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare) && live <= _quotaBytes * (1 - QuotaFreeShare);
+
+        // An alarm from before this member led says nothing of its quota, which may have been raised since.
+        bool shrunk = (!_ledWithoutAlarm || live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare)) && live <= _quotaBytes * (1 - QuotaFreeShare);
         if (_clearingAlarm || _quotaBytes <= 0 || !(shrunk || live <= _quotaBytes * QuotaRoomyShare))
         {
             return;

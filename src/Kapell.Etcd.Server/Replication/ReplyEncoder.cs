@@ -56,6 +56,14 @@ internal static class ReplyEncoder
 
     public static void RangeBody(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly)
     {
+        RangeRecords(writer, store, result, keysOnly);
+        writer.Flag(3, result.More);
+        writer.Number(4, result.Count);
+    }
+
+    /// <summary>Without values their bytes are not even read: a record says where its value is.</summary>
+    public static void RangeRecords(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly)
+    {
         foreach (RecordAddress address in result.Records)
         {
             if (keysOnly)
@@ -67,8 +75,5 @@ internal static class ReplyEncoder
                 writer.Nested(2, store.ReadBytes(address));
             }
         }
-
-        writer.Flag(3, result.More);
-        writer.Number(4, result.Count);
     }
 }

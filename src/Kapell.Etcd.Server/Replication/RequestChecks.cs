@@ -13,6 +13,12 @@ public static class RequestChecks
             || request.SortTarget is < 0 or > RangeRequest.Types.SortTarget.Value ? EtcdError.InvalidSortOption
         : null;
 
+    public static EtcdError? RangeStream(RangeRequest request) => Range(request)
+        ?? (request.SortTarget != RangeRequest.Types.SortTarget.Key || request.SortOrder == RangeRequest.Types.SortOrder.Descend ? EtcdError.RangeStreamSorts
+            : request.MinModRevision != 0 || request.MaxModRevision != 0 || request.MinCreateRevision != 0 || request.MaxCreateRevision != 0
+                ? EtcdError.RangeStreamFilters
+            : null);
+
     public static EtcdError? Put(PutRequest request) =>
         request.Key.IsEmpty ? EtcdError.EmptyKey
         : request.IgnoreValue && !request.Value.IsEmpty ? EtcdError.ValueProvided

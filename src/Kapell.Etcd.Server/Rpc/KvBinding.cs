@@ -13,6 +13,9 @@ public static class KvBinding
     private const string Kv = "etcdserverpb.KV";
 
     private static readonly Method<RangeRequest, Reply> RangeMethod = Unary(Kv, "Range", RangeRequest.Parser);
+    private static readonly Method<RangeRequest, Reply> RangeStreamMethod =
+        new(MethodType.ServerStreaming, Kv, "RangeStream", RequestMarshaller(RangeRequest.Parser), Reply.Marshaller);
+
     private static readonly Method<PutRequest, Reply> PutMethod = Unary(Kv, "Put", PutRequest.Parser);
     private static readonly Method<DeleteRangeRequest, Reply> DeleteMethod = Unary(Kv, "DeleteRange", DeleteRangeRequest.Parser);
     private static readonly Method<TxnRequest, Reply> TxnMethod = Unary(Kv, "Txn", TxnRequest.Parser);
@@ -21,6 +24,7 @@ public static class KvBinding
     public static void Bind(ServiceBinderBase binder, KvServiceBase? service)
     {
         binder.AddMethod(RangeMethod, service is null ? null! : service.Range);
+        binder.AddMethod(RangeStreamMethod, service is null ? null! : service.RangeStream);
         binder.AddMethod(PutMethod, service is null ? null! : service.Put);
         binder.AddMethod(DeleteMethod, service is null ? null! : service.DeleteRange);
         binder.AddMethod(TxnMethod, service is null ? null! : service.Txn);
@@ -41,6 +45,8 @@ public static class KvBinding
 public abstract class KvServiceBase
 {
     public abstract Task<Reply> Range(RangeRequest request, ServerCallContext context);
+
+    public abstract Task RangeStream(RangeRequest request, IServerStreamWriter<Reply> responseStream, ServerCallContext context);
 
     public abstract Task<Reply> Put(PutRequest request, ServerCallContext context);
 

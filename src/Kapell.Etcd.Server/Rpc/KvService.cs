@@ -18,6 +18,7 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         bool single = request.RangeEnd.IsEmpty;
         if (!request.Serializable)
         {
+            Refuse(host.IsLearner ? EtcdError.NotSupportedForLearner : null);
             Refuse(await host.ReadBarrierAsync(context.CancellationToken, prompt: single));
         }
         else if (!single)
@@ -27,6 +28,22 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         }
 
         return Range(request, await authenticator.IdentifyAsync(context));
+    }
+
+    /// <summary>Since 3.7: a range in pieces, all at the revision of the first. etcd: v3_server.go rangeStream</summary>
+    public override async Task RangeStream(RangeRequest request, IServerStreamWriter<Reply> responseStream, ServerCallContext context)
+    {
+        Refuse(RequestChecks.RangeStream(request));
+        if (!request.Serializable)
+        {
+            Refuse(await host.ReadBarrierAsync(context.CancellationToken));
+        }
+
+        RangePieces pieces = new(host, request, await authenticator.IdentifyAsync(context), limits.RequestBytesMax);
+        while (pieces.Next() is { } piece)
+        {
+            await responseStream.WriteAsync(piece, context.CancellationToken);
+        }
     }
 
     public override async Task<Reply> Put(PutRequest request, ServerCallContext context)

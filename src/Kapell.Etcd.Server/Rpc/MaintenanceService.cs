@@ -1,21 +1,25 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Snapshots;
 using Kapell.Mvcc;
+using Microsoft.Extensions.Logging;
 
 namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>Maintenance. etcd: api/v3rpc/maintenance.go</summary>
 public sealed class MaintenanceService(
-    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator)
+    ReplicaHost host, Proposer proposer, EtcdLimits limits, SnapshotFiles files, Authenticator authenticator, ComparisonState comparison, ILoggerFactory logs)
     : Maintenance.MaintenanceBase
 {
     private const int PieceBytes = 32 * 1024;
+    private readonly ILogger _logger = logs.CreateLogger("etcd");
 
     public override async Task<AlarmResponse> Alarm(AlarmRequest request, ServerCallContext context)
     {
@@ -68,6 +72,12 @@ public sealed class MaintenanceService(
         // As Go prints the message of an alarm.
         response.Errors.AddRange(replica.Applier.Alarms.Select(static a =>
             $"memberID:{a.Member} alarm:{a.Alarm.ToString().ToUpperInvariant()} "));
+        // Where the members part, for who looks at the one that found it.
+        if (replica.Applier.HasAlarm(AlarmType.Corrupt))
+        {
+            response.Errors.AddRange(comparison.Differences.Select(static d => d.ToString()));
+        }
+
         return response;
     }
 
@@ -75,6 +85,8 @@ public sealed class MaintenanceService(
     public override async Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
+        (long live, long held) = host.Reading(() => (host.Store.LiveBytes, host.Store.AllocatedBytes));
+        CareLog.Defragmented(_logger, live, held);
         return new DefragmentResponse();
     }
 
@@ -156,10 +168,23 @@ public sealed class MaintenanceService(
         return error is null ? new MoveLeaderResponse { Header = host.Header.ToMessage(0) } : throw error.ToException();
     }
 
+    // etcd: v3_server.go downgradeValidate: semver, of which the patch may be missing.
+    private static bool IsVersion(string text) =>
+        text.Split('.') is { Length: 2 or 3 } parts && parts.All(static p => uint.TryParse(p, NumberStyles.None, CultureInfo.InvariantCulture, out _));
+
     public override async Task<DowngradeResponse> Downgrade(DowngradeRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        throw new RpcException(new Status(StatusCode.Unimplemented, "etcdserver: downgrade is not supported by this version of Kapell"));
+
+        // No older version reads what this one writes: there is no target that would be allowed, and nothing ever under way.
+        EtcdError refusal = request.Action switch
+        {
+            DowngradeRequest.Types.DowngradeAction.Cancel => EtcdError.NoDowngrade,
+            DowngradeRequest.Types.DowngradeAction.Validate or DowngradeRequest.Types.DowngradeAction.Enable =>
+                IsVersion(request.Version) ? EtcdError.BadDowngradeTarget : EtcdError.BadDowngradeVersion,
+            _ => new EtcdError(StatusCode.Unknown, "etcdserver: unknown method"),
+        };
+        throw refusal.ToException();
     }
 }
 

@@ -14,6 +14,9 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
 {
     private readonly Lock _lock = new(); // Guards the generator.
 
+    /// <summary>Voters below which no member is removed; 0: no such bound.</summary>
+    public int VotersMin { get; init; }
+
     /// <summary>A number that was never used: from the addresses and the present, as etcd does it, here with chance in place of time.</summary>
     public ulong NewMemberId(IEnumerable<string> urls)
     {
@@ -60,6 +63,11 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
         if (members.FirstOrDefault(m => m.ID == id) is not { } leaving)
         {
             return EtcdError.MemberNotFound;
+        }
+
+        if (!leaving.IsLearner && members.Count(static m => !m.IsLearner) - 1 is var left && left < VotersMin)
+        {
+            return EtcdError.TooFewVoters(id, left, VotersMin);
         }
 
         if (!strict || leaving.IsLearner)

@@ -19,6 +19,7 @@ public sealed class EtcdutlCommand
 
         Usage:
           etcdutl snapshot restore FILE [flags]   make a data directory out of a saved snapshot
+          etcdutl restore --from DIR [flags]      make a data directory out of backups, as of a revision or a time
           etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
           etcdutl hashkv FILE [flags]             the hash over the history in it
           etcdutl version
@@ -38,6 +39,7 @@ public sealed class EtcdutlCommand
         {
             ["snapshot", "restore", ..] => ("snapshot restore", 2),
             ["snapshot", "status", ..] => ("snapshot status", 2),
+            ["restore", ..] => ("restore", 1),
             ["hashkv", ..] => ("hashkv", 1),
             ["version", ..] => ("version", 1),
             _ => ("", 0),
@@ -64,6 +66,8 @@ public sealed class EtcdutlCommand
         {
             case "snapshot restore":
                 return await RestoreAsync(rest);
+            case "restore":
+                return await Backups.RestoreCommand.RunAsync(rest, _output, _errors);
             case "snapshot status":
                 return await StatusAsync(rest);
             case "hashkv":
@@ -202,7 +206,7 @@ public sealed class EtcdutlCommand
     }
 
     /// <summary>"name=url,name=url": a name may stand several times.</summary>
-    private static List<(string Name, IReadOnlyList<string> Urls)> ParseCluster(string text)
+    internal static List<(string Name, IReadOnlyList<string> Urls)> ParseCluster(string text)
     {
         List<(string Name, string Url)> pairs = [];
         foreach (string part in text.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))

@@ -13,7 +13,8 @@ namespace Kapell.Etcd.Server.Snapshots;
 /// <summary>What a member restored from a snapshot is to be. Names and defaults are those of upstream's flags.</summary>
 internal sealed record RestoreSettings
 {
-    public required string SnapshotPath { get; init; }
+    /// <summary>Empty when the content comes from elsewhere.</summary>
+    public string SnapshotPath { get; init; } = "";
 
     public required string DataDirectory { get; init; }
 
@@ -41,12 +42,7 @@ internal static class SnapshotRestore
     /// <exception cref="IOException">The disk refused, or the file is damaged.</exception>
     public static void Run(IDisk disk, RestoreSettings settings)
     {
-        Verify(settings);
-        if (Directory.Exists(settings.DataDirectory) && Directory.EnumerateFileSystemEntries(settings.DataDirectory).Any())
-        {
-            throw new InvalidDataException($"data-dir \"{settings.DataDirectory}\" not empty or could not be read");
-        }
-
+        VerifySettings(settings);
         using IDiskFile file = disk.Open(settings.SnapshotPath, DiskOpen.Read);
         if (!settings.SkipHashCheck)
         {
@@ -55,12 +51,17 @@ internal static class SnapshotRestore
 
         DatabaseReader reader = new(file, settings.SnapshotPath, SnapshotFile.DatabaseBytes(file));
         using MvccStore store = reader.ReadStore(settings.RevisionBump);
-        List<Member> members = [.. settings.InitialCluster.Select(m => MemberOf(m.Name, m.Urls, settings.ClusterToken)).OrderBy(static m => m.ID)];
-        Write(disk, settings, store, members, reader.ReadAuth());
+        Write(disk, settings, store, reader.ReadAuth());
     }
 
-    private static void Verify(RestoreSettings settings)
+    /// <exception cref="InvalidDataException">The settings contradict each other, or the directory is not empty.</exception>
+    public static void VerifySettings(RestoreSettings settings)
     {
+        if (Directory.Exists(settings.DataDirectory) && Directory.EnumerateFileSystemEntries(settings.DataDirectory).Any())
+        {
+            throw new InvalidDataException($"data-dir \"{settings.DataDirectory}\" not empty or could not be read");
+        }
+
         IReadOnlyList<string> urls = settings.InitialCluster.FirstOrDefault(m => m.Name == settings.Name).Urls
             ?? throw new InvalidDataException($"couldn't find local name \"{settings.Name}\" in the initial cluster configuration");
         if (!urls.Order(StringComparer.Ordinal).SequenceEqual(settings.PeerUrls.Order(StringComparer.Ordinal)))
@@ -83,8 +84,10 @@ internal static class SnapshotRestore
         return member;
     }
 
-    private static void Write(IDisk disk, RestoreSettings settings, MvccStore store, List<Member> members, AuthTables auth)
+    /// <summary>The directory of a member of a new cluster: a checkpoint with this content, and a log that says whose it is.</summary>
+    public static void Write(IDisk disk, RestoreSettings settings, MvccStore store, AuthTables auth)
     {
+        List<Member> members = [.. settings.InitialCluster.Select(m => MemberOf(m.Name, m.Urls, settings.ClusterToken)).OrderBy(static m => m.ID)];
         ulong cluster = ClusterIdentity.ClusterId(members.Select(static m => m.ID));
         ulong self = members.First(m => m.Name == settings.Name).ID;
         CheckpointHead head = new() { ClusterId = cluster, Index = (ulong)members.Count, Term = FirstTerm, Auth = auth };

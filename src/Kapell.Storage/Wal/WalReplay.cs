@@ -1,7 +1,8 @@
 namespace Kapell.Storage.Wal;
 
 /// <summary>Reads all segments at start, cuts a torn end, and refuses damage anywhere else.</summary>
-internal sealed class WalReplay(IDisk disk, string directory, WalOptions options, Action<WalRecord> replay)
+/// <param name="mends">Whether a torn end is cleared on the disk; otherwise it is only reported.</param>
+internal sealed class WalReplay(IDisk disk, string directory, WalOptions options, Action<WalRecord> replay, bool mends = true)
 {
     private string? _tornFile;
     private long _tornOffset;
@@ -111,9 +112,13 @@ internal sealed class WalReplay(IDisk disk, string directory, WalOptions options
 
     private void Cut(string file, long offset, long length)
     {
-        using IDiskFile segment = disk.Open(file, DiskOpen.ReadWrite);
-        segment.Write(offset, new byte[length]);
-        segment.Flush();
+        if (mends)
+        {
+            using IDiskFile segment = disk.Open(file, DiskOpen.ReadWrite);
+            segment.Write(offset, new byte[length]);
+            segment.Flush();
+        }
+
         (_tornFile, _tornOffset, _tornBytes) = (file, offset, length);
     }
 }

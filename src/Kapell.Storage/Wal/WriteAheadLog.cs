@@ -68,6 +68,11 @@ public sealed class WriteAheadLog : IDisposable
         return new WriteAheadLog(disk, directory, options, reader, recovery);
     }
 
+    /// <summary>Gives every record of a log that nobody writes, and changes nothing: a torn end is left as it is and reported.</summary>
+    /// <exception cref="CorruptLogException">A record before the end is damaged, or a segment is missing.</exception>
+    public static WalRecovery Read(IDisk disk, string directory, WalOptions options, Action<WalRecord> replay) =>
+        new WalReplay(disk, directory, options, replay, mends: false).Run();
+
     /// <summary>Writes the records; they are certain after the next <see cref="Sync"/>.</summary>
     public void Append(IReadOnlyList<WalRecord> batch) => Guarded(() =>
     {

@@ -158,6 +158,75 @@ public sealed class ClusterTests
     }
 
     [Fact]
+    public async Task A_learner_that_keeps_up_votes_by_itself_when_asked_to()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3, "--auto-promote-learners", "--auto-promote-after", "2s");
+        await cluster.PutAsync(0, "a", "1");
+        int leader = await cluster.LeaderAsync();
+        int fourth = cluster.Add();
+        MemberAddRequest add = new() { PeerURLs = { cluster.PeerUrl(fourth) }, IsLearner = true };
+        ulong id = (await cluster.Members(leader).MemberAddAsync(add, cancellationToken: Cancellation)).Member.ID;
+        cluster.Start(fourth, "existing");
+        await cluster.UntilAsync("the learner votes", async () =>
+            (await cluster.Members(leader).MemberListAsync(new MemberListRequest(), cancellationToken: Cancellation)).Members.Any(m => m.ID == id && !m.IsLearner));
+        Assert.Contains("has caught up and becomes a voter", cluster.Said(await cluster.LeaderAsync()), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_dead_voter_is_replaced_by_one_command_that_can_be_interrupted()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3, "--min-voters", "3");
+        await cluster.PutAsync(0, "a", "1");
+        int dead = (await cluster.LeaderAsync() + 1) % 3;
+        int alive = (dead + 1) % 3;
+        string[] replace =
+        [
+            "member", "replace", $"n{dead}", "--endpoints", $"{cluster.Url(dead)},{cluster.Url(alive)},{cluster.Url((dead + 2) % 3)}", "--peer-urls",
+        ];
+        int fresh = cluster.Add();
+        (int code, string said) = await ProgramRun.CompleteAsync(Programs.Kapell, [.. replace, cluster.PeerUrl(fresh)], "", Cancellation);
+        Assert.Equal(1, code);
+        Assert.Contains("it is not dead", said, StringComparison.Ordinal);
+        ulong deadId = (await cluster.StatusAsync(dead)).Header.MemberId;
+        cluster.Kill(dead);
+        await cluster.LeaderAsync();
+        (code, said) = await ProgramRun.CompleteAsync(Programs.Kapell, [.. replace, cluster.PeerUrl(fresh), "--min-voters", "4"], "", Cancellation);
+        Assert.Equal(1, code);
+        Assert.Contains("3 voting members, fewer than --min-voters=4", said, StringComparison.Ordinal);
+
+        // Interrupted while it waits for the new member: nothing is lost by that.
+        (code, said) = await ProgramRun.CompleteAsync(Programs.Kapell, [.. replace, cluster.PeerUrl(fresh), "--timeout", "4s"], "", Cancellation);
+        Assert.Equal(1, code);
+        Assert.Contains("the same command takes it up again", said, StringComparison.Ordinal);
+        await cluster.UntilAsync("the others go on", async () => await cluster.PutAsync(alive, "b", "2") > 0);
+
+        // The members themselves refuse as well.
+        string refused = await StoreClient.RefusalAsync(cluster.Members(alive).MemberRemoveAsync(new MemberRemoveRequest { ID = deadId }));
+        Assert.Contains("fewer than --min-voters=3", refused, StringComparison.Ordinal);
+        cluster.Start(fresh, "existing");
+        (code, said) = await ProgramRun.CompleteAsync(Programs.Kapell, [.. replace, cluster.PeerUrl(fresh)], "", Cancellation);
+        Assert.True(code == 0, said);
+        MemberListResponse members = await cluster.Members(alive).MemberListAsync(new MemberListRequest(), cancellationToken: Cancellation);
+        Assert.Equal(3, members.Members.Count(static m => !m.IsLearner));
+        Assert.DoesNotContain(members.Members, m => m.ID == deadId);
+        await cluster.ConvergesAsync();
+    }
+
+    [Fact]
+    public async Task A_directory_of_another_cluster_is_not_run_in_silence()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 1, "--initial-cluster-token", "one");
+        await cluster.PutAsync(0, "a", "1");
+        cluster.Kill(0);
+        cluster.Start(0, "new", "--initial-cluster-token", "another");
+        Assert.NotEqual(0, await cluster.ExitAsync(0));
+        Assert.Contains("founded with --initial-cluster-token=one, not another", cluster.Said(0), StringComparison.Ordinal);
+        cluster.Kill(0);
+        cluster.Start(0);
+        await cluster.UntilAsync("with its own it runs", async () => await cluster.GetAsync(0, "a") == "1");
+    }
+
+    [Fact]
     public async Task A_member_far_behind_is_sent_a_checkpoint()
     {
         using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3, "--snapshot-count", "100");

@@ -64,6 +64,8 @@ internal sealed class StoreCluster : IDisposable
 
     public Maintenance.MaintenanceClient Maintenance(int node) => new(_nodes[node].Channel);
 
+    public string Url(int node) => _nodes[node].Url;
+
     public string PeerUrl(int node) => _nodes[node].PeerUrl;
 
     public string Said(int node) => _nodes[node].Run?.Said ?? "";
@@ -73,8 +75,9 @@ internal sealed class StoreCluster : IDisposable
     public async Task<StatusResponse> StatusAsync(int node) =>
         await Maintenance(node).StatusAsync(new StatusRequest(), deadline: DateTime.UtcNow.AddSeconds(5), cancellationToken: Cancellation);
 
-    public async Task PutAsync(int node, string key, string value) => await Kv(node).PutAsync(
-        new PutRequest { Key = ByteString.CopyFromUtf8(key), Value = ByteString.CopyFromUtf8(value) }, cancellationToken: Cancellation);
+    /// <summary>The revision that it made.</summary>
+    public async Task<long> PutAsync(int node, string key, string value) => (await Kv(node).PutAsync(
+        new PutRequest { Key = ByteString.CopyFromUtf8(key), Value = ByteString.CopyFromUtf8(value) }, cancellationToken: Cancellation)).Header.Revision;
 
     public async Task<string?> GetAsync(int node, string key, bool serializable = false)
     {
@@ -135,7 +138,7 @@ internal sealed class StoreCluster : IDisposable
         return _nodes.Count - 1;
     }
 
-    public void Start(int node, string state = "new")
+    public void Start(int node, string state = "new", params string[] more)
     {
         Node started = _nodes[node];
         string cluster = string.Join(',', _nodes.Where(n => n.Index <= node || state == "new").Select(static n => $"n{n.Index}={n.PeerUrl}"));
@@ -143,7 +146,7 @@ internal sealed class StoreCluster : IDisposable
         [
             "--name", $"n{node}", "--data-dir", DataOf(node), "--listen-client-urls", started.Url, "--advertise-client-urls", started.Url,
             "--listen-peer-urls", started.PeerUrl, "--initial-advertise-peer-urls", started.PeerUrl, "--initial-cluster", cluster,
-            "--initial-cluster-state", state, .. _more,
+            "--initial-cluster-state", state, .. _more, .. more,
         ];
         if (_kind == StoreKind.Kapell)
         {
@@ -201,7 +204,7 @@ internal sealed class StoreCluster : IDisposable
         Directory.Delete(_directory, recursive: true);
     }
 
-    private string DataOf(int node) => Path.Combine(_directory, "n" + node.ToString(CultureInfo.InvariantCulture));
+    public string DataOf(int node) => Path.Combine(_directory, "n" + node.ToString(CultureInfo.InvariantCulture));
 
     private sealed class Node
     {

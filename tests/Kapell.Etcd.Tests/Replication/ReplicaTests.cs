@@ -116,6 +116,21 @@ public sealed class ReplicaTests
     }
 
     [Fact]
+    public void A_quota_that_was_raised_ends_the_alarm_of_the_one_before()
+    {
+        using LoneReplica one = new(quotaBytes: 11_000);
+        one.Propose(CommandKind.Put, Put("a", new string('v', 9_800)));
+        one.Propose(CommandKind.Alarm, new AlarmRequest { Action = AlarmRequest.Types.AlarmAction.Activate, MemberID = 1, Alarm = AlarmType.Nospace });
+        one.Tick(100);
+        Assert.False(one.Replica.Applier.HasAlarm(AlarmType.Nospace));
+
+        // Raised while it leads, it stays until something has gone: one large request must not make it come and go.
+        one.Propose(CommandKind.Alarm, new AlarmRequest { Action = AlarmRequest.Types.AlarmAction.Activate, MemberID = 1, Alarm = AlarmType.Nospace });
+        one.Tick(200);
+        Assert.True(one.Replica.Applier.HasAlarm(AlarmType.Nospace));
+    }
+
+    [Fact]
     public void A_corrupt_cluster_takes_nothing_but_the_end_of_the_alarm()
     {
         using LoneReplica one = new();

@@ -18,6 +18,8 @@ internal static class OwnBugs
             new Breakage { Takes = static m => m is VoteResponse v ? v with { Granted = true } : m }, "lead in term"),
         new("a_watch_follows_a_store_that_is_replaced", "checkpoints", Three, WatchThroughCheckpoint,
             new Breakage { Watch = static t => new Faults.DeafTarget(t) }, ""),
+        new("members_that_part_are_named", "damage in memory", Three, CompareAfterDamage,
+            new Breakage { FlipsABitOf = 2 }, "member 2 differs from the majority, first at key \"k3\""),
     ];
 
     private static void LateAnswer(Simulation sim)
@@ -51,6 +53,23 @@ internal static class OwnBugs
         }
 
         sim.Settle();
+    }
+
+    private static void CompareAfterDamage(Simulation sim)
+    {
+        KnownBugs.Puts(sim, 40);
+        KnownBugs.Await(sim, sim.Clients.Compact(sim.Leader!.Number, 20, physical: false));
+        KnownBugs.Puts(sim, 10);
+        sim.Checkpoint(3);
+        sim.Run(ticks: 10);
+        sim.Restart(3);
+        sim.Settle();
+        if (sim.Breakage.FlipsABitOf != 0)
+        {
+            Faults.MemoryFault.FlipValue(sim.Member(sim.Breakage.FlipsABitOf)!.Process!.Store, "k3");
+        }
+
+        SimComparison.Run(sim);
     }
 
     private static void ManyElections(Simulation sim)

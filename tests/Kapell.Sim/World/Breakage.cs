@@ -44,6 +44,9 @@ internal sealed record Breakage
     /// <summary>Each life of a process counts its reads from one.</summary>
     public bool ReadsCountFromOne { get; init; }
 
+    /// <summary>In the memory of this member a bit of a value flips; 0: of none.</summary>
+    public int FlipsABitOf { get; init; }
+
     /// <summary>Two checkpoints that arrive in a short time are both handed over, whatever Raft said.</summary>
     public bool InstallsTwice { get; init; }
 }

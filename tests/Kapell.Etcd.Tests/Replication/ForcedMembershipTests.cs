@@ -8,10 +8,10 @@ using Xunit;
 
 namespace Kapell.Etcd.Tests.Replication;
 
-public sealed class ForcedClusterTests
+public sealed class ForcedMembershipTests
 {
     private static Entry Entry(ulong index, ConfChangeKind kind, ulong member) => new(
-        new LogIndex(index), new Term(2), EntryKind.ConfChange, ConfChange.Of(kind, new MemberId(member), new MembershipContext(0, null).Encode()).Encode());
+        new LogIndex(index), new Term(2), EntryKind.ConfChange, ConfChange.Of(kind, new MemberId(member), new MembershipContext(0, kind == ConfChangeKind.Remove ? null : new Member { ID = member, IsLearner = kind == ConfChangeKind.AddLearner }).Encode()).Encode());
 
     private static IEnumerable<(ulong Index, ConfChangeKind Kind, ulong Member)> Said(IEnumerable<Entry> entries) => entries.Select(static e =>
         ConfChange.TryDecode(e.Data, out ConfChange change) ? (e.Index.Value, change.Steps.Single().Kind, change.Steps.Single().Member.Value) : default);
@@ -20,8 +20,8 @@ public sealed class ForcedClusterTests
     public void All_others_go_voters_and_learners()
     {
         Entry[] log = [Entry(1, ConfChangeKind.AddVoter, 1), Entry(2, ConfChangeKind.AddVoter, 2), Entry(3, ConfChangeKind.AddLearner, 3)];
-        IReadOnlyList<Entry> forced = ForcedCluster.Append(new MemberId(2), null, log, new HardState(new Term(2), MemberId.None, new LogIndex(3)));
-        Assert.Equal([(4, ConfChangeKind.Remove, 3), (5, ConfChangeKind.Remove, 1)], Said(forced));
+        IReadOnlyList<Entry> forced = ForcedMembership.Changes(new MemberId(2), null, log, new HardState(new Term(2), MemberId.None, new LogIndex(3)));
+        Assert.Equal([(4, ConfChangeKind.Remove, 1), (5, ConfChangeKind.Remove, 3)], Said(forced));
     }
 
     [Fact]
@@ -29,8 +29,9 @@ public sealed class ForcedClusterTests
     {
         CheckpointHead head = new() { Index = 9 };
         head.Voters.AddRange([1ul, 2, 3]);
+        head.Members.AddRange([new Member { ID = 1 }, new Member { ID = 2 }, new Member { ID = 3 }]);
         Entry[] log = [Entry(10, ConfChangeKind.Remove, 1)];
-        IReadOnlyList<Entry> forced = ForcedCluster.Append(new MemberId(2), head, log, new HardState(new Term(2), MemberId.None, new LogIndex(10)));
+        IReadOnlyList<Entry> forced = ForcedMembership.Changes(new MemberId(2), head, log, new HardState(new Term(2), MemberId.None, new LogIndex(10)));
         Assert.Equal([(11, ConfChangeKind.Remove, 3)], Said(forced));
     }
 
@@ -38,7 +39,7 @@ public sealed class ForcedClusterTests
     public void A_learner_votes_before_the_last_voter_goes()
     {
         Entry[] log = [Entry(1, ConfChangeKind.AddVoter, 1), Entry(2, ConfChangeKind.AddLearner, 2)];
-        IReadOnlyList<Entry> forced = ForcedCluster.Append(new MemberId(2), null, log, new HardState(new Term(2), MemberId.None, new LogIndex(2)));
+        IReadOnlyList<Entry> forced = ForcedMembership.Changes(new MemberId(2), null, log, new HardState(new Term(2), MemberId.None, new LogIndex(2)));
         Assert.Equal([(3, ConfChangeKind.AddVoter, 2), (4, ConfChangeKind.Remove, 1)], Said(forced));
     }
 
@@ -47,7 +48,7 @@ public sealed class ForcedClusterTests
     {
         Entry[] log = [Entry(1, ConfChangeKind.AddVoter, 1), Entry(2, ConfChangeKind.AddVoter, 2), Entry(3, ConfChangeKind.Remove, 2)];
         HardState state = new(new Term(2), MemberId.None, new LogIndex(3));
-        Assert.Throws<InvalidDataException>(() => ForcedCluster.Append(new MemberId(2), null, log, state));
+        Assert.Throws<InvalidDataException>(() => ForcedMembership.Changes(new MemberId(2), null, log, state));
     }
 
     [Fact]

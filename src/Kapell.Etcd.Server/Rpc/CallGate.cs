@@ -1,0 +1,71 @@
+using System.Collections.Concurrent;
+using Grpc.Core;
+using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http2;
+using Kapell.Etcd.Server.Replication;
+
+namespace Kapell.Etcd.Server.Rpc;
+
+/// <summary>
+/// What is judged before a call reaches its service: a learner serves next to nothing, and who says <c>hasleader: true</c> is not served
+/// without a leader. Streams that said so end when there has been none for three election timeouts. etcd: api/v3rpc/interceptor.go
+/// </summary>
+internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAsyncDisposable
+{
+    private const int TimeoutsWithoutLeaderMax = 3;
+
+    // Range is judged by its service: a learner answers a serializable one.
+    private static readonly HashSet<string> ServedByLearner =
+        new(StringComparer.Ordinal) { "/etcdserverpb.KV/Range", "/etcdserverpb.Maintenance/Status", "/etcdserverpb.Maintenance/Snapshot" };
+
+    private readonly ConcurrentDictionary<GrpcCall, bool> _streams = new();
+    private ITimer? _timer;
+    private int _withoutLeader;
+
+    public void Start() => _timer = host.Time.CreateTimer(_ => Look(), null, electionTimeout, electionTimeout);
+
+    /// <summary>Why the call is refused, or null.</summary>
+    public Status? Judge(GrpcMethod method, Http2Stream stream) =>
+        host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner)
+        : host.Replica.Raft.Leader.IsNone && WantsLeader(stream) ? StatusOf(EtcdError.NoLeader)
+        : null;
+
+    /// <summary>A call of a stream has begun.</summary>
+    public void Begun(GrpcMethod method, GrpcCall call, Http2Stream stream)
+    {
+        if (method.IsStream && WantsLeader(stream))
+        {
+            _streams[call] = true;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_timer is not null)
+        {
+            await _timer.DisposeAsync();
+        }
+    }
+
+    private static bool WantsLeader(Http2Stream stream) => stream.Find("hasleader"u8)?.ValueText == "true";
+
+    private static Status StatusOf(EtcdError error) => new(error.Code, error.Text);
+
+    private void Look()
+    {
+        _withoutLeader = host.Replica.Raft.Leader.IsNone ? _withoutLeader + 1 : 0;
+        foreach (GrpcCall call in _streams.Keys)
+        {
+            if (_withoutLeader >= TimeoutsWithoutLeaderMax)
+            {
+                call.Refuse(StatusOf(EtcdError.NoLeader));
+            }
+
+            if (call.IsOver)
+            {
+                _streams.TryRemove(call, out _);
+            }
+        }
+    }
+}
