@@ -336,8 +336,19 @@ internal sealed class LeaderRole(RaftCore core)
         }
 
         core.Send(new AppendRequest(core.Id, to, core.Term, new LogPosition(term, previous), core.Log.Committed, entries));
-        progress.Sent(entries.Count, core.Log.Committed);
+        progress.Sent(entries.Count, BytesOf(entries), core.Log.Committed);
         return true;
+    }
+
+    private static long BytesOf(IReadOnlyList<Entry> entries)
+    {
+        long bytes = 0;
+        for (int i = 0; i < entries.Count; i++)
+        {
+            bytes += entries[i].Data.Length;
+        }
+
+        return bytes;
     }
 
     private bool TrySendSnapshot(MemberId to, Progress progress)

@@ -3,7 +3,7 @@ using Kapell.Base;
 namespace Kapell.Raft;
 
 /// <summary>The configuration in force, the progress of each member, and the counting of majorities in it.</summary>
-internal sealed class Membership(MemberId self, int inflightMax)
+internal sealed class Membership(MemberId self, int inflightMax, long inflightBytesMax)
 {
     private readonly SortedDictionary<MemberId, Progress> _progress = [];
     private readonly Dictionary<MemberId, bool> _votes = [];
@@ -34,7 +34,7 @@ internal sealed class Membership(MemberId self, int inflightMax)
             }
 
             // Counted as active at first, or check-quorum would depose a leader before the new member had a chance to speak.
-            _progress[id] = new Progress(last, isLearner, inflightMax) { RecentActive = true };
+            _progress[id] = new Progress(last, isLearner, inflightMax, inflightBytesMax) { RecentActive = true };
         }
     }
 

@@ -18,16 +18,18 @@ public enum ProgressState : byte
 /// <summary>What the leader knows of one member. Invariant: Match &lt; Next.</summary>
 internal sealed class Progress
 {
-    private readonly Queue<LogIndex> _inflight = new();
+    private readonly Queue<(LogIndex Last, long Bytes)> _inflight = new();
     private readonly int _inflightMax;
+    private readonly long _inflightBytesMax;
+    private long _inflightBytes;
     private LogIndex _sentCommit;
     private bool _paused;
 
-    public Progress(LogIndex next, bool isLearner, int inflightMax)
+    public Progress(LogIndex next, bool isLearner, int inflightMax, long inflightBytesMax)
     {
         Next = LogIndex.Max(next, new LogIndex(1));
         IsLearner = isLearner;
-        _inflightMax = inflightMax;
+        (_inflightMax, _inflightBytesMax) = (inflightMax, inflightBytesMax);
     }
 
     /// <summary>The member's log equals ours up to here, durably there.</summary>
@@ -45,7 +47,7 @@ internal sealed class Progress
 
     public bool IsLearner { get; set; }
 
-    public bool InflightFull => _inflight.Count >= _inflightMax;
+    public bool InflightFull => _inflight.Count >= _inflightMax || _inflightBytes >= _inflightBytesMax;
 
     public bool IsPaused => State == ProgressState.Snapshot || _paused;
 
@@ -96,12 +98,13 @@ internal sealed class Progress
         _paused = true;
     }
 
-    public void Sent(int entries, LogIndex commit)
+    public void Sent(int entries, long bytes, LogIndex commit)
     {
         if (State == ProgressState.Replicate && entries > 0)
         {
             Next += (ulong)entries;
-            _inflight.Enqueue(Next.Previous());
+            _inflight.Enqueue((Next.Previous(), bytes));
+            _inflightBytes += bytes;
         }
 
         _paused = State == ProgressState.Replicate ? InflightFull : _paused || entries > 0;
@@ -157,9 +160,10 @@ internal sealed class Progress
 
     public void FreeInflightTo(LogIndex index)
     {
-        while (_inflight.TryPeek(out LogIndex first) && first <= index)
+        while (_inflight.TryPeek(out (LogIndex Last, long Bytes) first) && first.Last <= index)
         {
             _inflight.Dequeue();
+            _inflightBytes -= first.Bytes;
         }
     }
 
@@ -172,5 +176,6 @@ internal sealed class Progress
         PendingSnapshot = LogIndex.Zero;
         _paused = false;
         _inflight.Clear();
+        _inflightBytes = 0;
     }
 }

@@ -29,6 +29,9 @@ public sealed record RaftConfig
     /// <summary>Messages on their way to one follower before the leader waits for an answer.</summary>
     public int InflightMax { get; init; } = 512;
 
+    /// <summary>Bytes of entries on their way to one follower before the leader waits for an answer; one message of any size always goes.</summary>
+    public long InflightBytesMax { get; init; } = 64L << 20;
+
     /// <summary>Proposals are refused while this many bytes wait for their commit, so a leader without followers stays small.</summary>
     public long UncommittedBytesMax { get; init; } = 1L << 30;
 
@@ -46,6 +49,7 @@ public sealed record RaftConfig
         Check.That(EntriesPerMessageMax > 0);
         Check.That(BytesPerMessageMax > 0);
         Check.That(InflightMax > 0);
+        Check.That(InflightBytesMax > 0);
         Check.That(UncommittedBytesMax > 0);
         Check.That(CommittedBytesPerReadyMax > 0);
         Check.That(PendingReadsMax > 0);

@@ -10,7 +10,7 @@ internal sealed class RaftCore
         config.Validate();
         Config = config;
         Log = new RaftLog(start.Snapshot.Position, start.Entries);
-        Members = new Membership(config.Id, config.InflightMax);
+        Members = new Membership(config.Id, config.InflightMax, config.InflightBytesMax);
         Members.SwitchTo(start.Snapshot.ConfState, Log.Last.Index);
         Term = start.HardState.Term;
         Vote = start.HardState.Vote;

@@ -20,12 +20,12 @@ internal sealed class ClusterAccess : IDisposable
     /// <summary>All further calls are this user's.</summary>
     public async Task LogInAsync(string user, string password, CancellationToken cancellation)
     {
-        AuthenticateResponse response = await CallAsync(
+        AuthenticateResponse response = await AskAsync(
             (channel, call) => new Auth.AuthClient(channel).AuthenticateAsync(new AuthenticateRequest { Name = user, Password = password }, call), cancellation);
         _token.Add("token", response.Token);
     }
 
-    public async Task<IReadOnlyList<Member>> MembersAsync(CancellationToken cancellation) => (await CallAsync(
+    public async Task<IReadOnlyList<Member>> MembersAsync(CancellationToken cancellation) => (await AskAsync(
         static (channel, call) => new Cluster.ClusterClient(channel).MemberListAsync(new MemberListRequest { Linearizable = true }, call), cancellation)).Members;
 
     /// <summary>Members that answer on one of their client addresses.</summary>
@@ -49,6 +49,22 @@ internal sealed class ClusterAccess : IDisposable
         (channel, call) => new Cluster.ClusterClient(channel).MemberRemoveAsync(new MemberRemoveRequest { ID = id }, call), cancellation);
 
     public void Dispose() => _connections.Dispose();
+
+    /// <summary>What may be asked twice goes to one endpoint after another until one answers.</summary>
+    private async Task<T> AskAsync<T>(Func<CallInvoker, CallOptions, AsyncUnaryCall<T>> call, CancellationToken cancellation)
+    {
+        for (int left = _connections.Count; ; left--)
+        {
+            try
+            {
+                return await CallAsync(call, cancellation);
+            }
+            catch (RpcException e) when (left > 1 && e.StatusCode is (StatusCode.Unavailable or StatusCode.DeadlineExceeded))
+            {
+                continue;
+            }
+        }
+    }
 
     private async Task<T> CallAsync<T>(Func<CallInvoker, CallOptions, AsyncUnaryCall<T>> call, CancellationToken cancellation)
     {
