@@ -124,6 +124,7 @@ public static class EtcdCommand
             TickMilliseconds = options.HeartbeatMilliseconds,
             ElectionTicks = options.ElectionMilliseconds / options.HeartbeatMilliseconds,
             QuotaBytes = options.Limits.QuotaBytes,
+            Retention = options.Retention,
             ForceNewCluster = options.ForceNewCluster,
             LeaseCheckpoints = options.LeaseCheckpoints,
             PromoteLearnersAfter = options.PromoteLearnersAfter,

@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
 
@@ -34,6 +35,7 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _dataDir;
     private readonly FlagValue<string> _walDir;
     private readonly FlagValue<long> _snapshotCount;
+    private readonly FlagValue<int> _catchUp;
     private readonly FlagValue<int> _heartbeat;
     private readonly FlagValue<int> _election;
     private readonly FlagValue<IReadOnlyList<string>> _listenPeer;
@@ -118,6 +120,10 @@ internal sealed class EtcdFlags
         _dataDir = _flags.String("data-dir", "", "Path to the data directory (default ${name}.etcd).");
         _walDir = _flags.String("wal-dir", "", "Path to the dedicated wal directory.");
         _snapshotCount = _flags.Long("snapshot-count", 10000, "Number of committed transactions to trigger a checkpoint to disk.");
+        _catchUp = _flags.Int(
+            "snapshot-catchup-entries", 0,
+            "Number of applied entries that stay in memory for a member that lags; one that lags by more is sent a checkpoint. 0: 5000, or while a member lacks them 64 MiB or a quarter of the store.");
+        _flags.Alias("experimental-snapshot-catchup-entries", "snapshot-catchup-entries");
         _heartbeat = _flags.Int("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
         _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
         _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
@@ -303,6 +309,7 @@ internal sealed class EtcdFlags
                 AllowedHostNames = _peerAllowedHost.Value,
             },
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
+            Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
             HeartbeatMilliseconds = _heartbeat.Value,
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,

@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
 
@@ -67,6 +68,9 @@ internal sealed record EtcdOptions
     public int ConcurrentStreamsMax { get; init; } = int.MaxValue;
 
     public required ulong SnapshotCount { get; init; }
+
+    /// <summary>What stays of the applied log in memory.</summary>
+    public LogRetention Retention { get; init; } = new();
 
     public required int HeartbeatMilliseconds { get; init; }
 

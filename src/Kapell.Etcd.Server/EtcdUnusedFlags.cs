@@ -95,7 +95,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0, "there is nothing to defragment");
             Unused(prefix + "max-learners", 1, "one learner at a time");
             Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
-            Unused(prefix + "snapshot-catchup-entries", 5000, "5000 are kept");
             Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
 

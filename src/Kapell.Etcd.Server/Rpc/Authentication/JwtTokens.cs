@@ -13,6 +13,7 @@ namespace Kapell.Etcd.Server.Rpc.Authentication;
 /// </summary>
 internal sealed class JwtTokens
 {
+    private static readonly TimeSpan AlmostASecond = TimeSpan.FromTicks(TimeSpan.TicksPerSecond - 1);
     private static readonly TimeSpan LifetimeDefault = TimeSpan.FromMinutes(5);
     private static readonly JsonWriterOptions Compact = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -71,7 +72,8 @@ internal sealed class JwtTokens
         });
         string claims = Encode(json =>
         {
-            json.WriteNumber("exp", (now + _lifetime).ToUnixTimeSeconds());
+            // Whole seconds, rounded up: a token of one second would else be over after anything between none and one.
+            json.WriteNumber("exp", (now + _lifetime + AlmostASecond).ToUnixTimeSeconds());
             json.WriteNumber("revision", revision);
             json.WriteString("username", user);
         });
