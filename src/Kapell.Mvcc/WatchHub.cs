@@ -13,114 +13,184 @@ public interface IWatchTarget
 }
 
 /// <summary>
-/// Finds the watchers of a changed key. Watchers of one key are found by hash; watchers of ranges are grouped by range, so a
-/// thousand watchers of one prefix cost one comparison. Distinct ranges are tried one after another: there are as many as the
-/// kinds of objects of a cluster.
+/// Finds the watchers of a changed key. Watchers of one key are found by hash, and so are those of a prefix: the key is cut to each length
+/// that some watched prefix has. Only ranges that are no prefix are tried one after another, grouped by range.
 /// </summary>
 public sealed class WatchHub
 {
-    private readonly Dictionary<byte[], List<IWatchTarget>> _keys = new(BytesComparer.Instance);
-    private readonly Dictionary<byte[], List<IWatchTarget>>.AlternateLookup<ReadOnlySpan<byte>> _keysBySpan;
-    private readonly List<RangeGroup> _ranges = [];
+    private readonly TargetTable _keys = new();
+    private readonly TargetTable _prefixes = new();
 
-    public WatchHub() => _keysBySpan = _keys.GetAlternateLookup<ReadOnlySpan<byte>>();
+    /// <summary>How many watched prefixes there are of each length.</summary>
+    private readonly SortedDictionary<int, int> _prefixLengths = [];
+    private readonly List<RangeGroup> _ranges = [];
 
     public int Count { get; private set; }
 
-    /// <param name="end">As in <see cref="RangeQuery.End"/>.</param>
-    public void Add(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end, IWatchTarget target)
+    /// <param name="key">Kept as it is: not to be changed.</param>
+    /// <param name="end">As in <see cref="RangeQuery.End"/>; kept too.</param>
+    public void Add(byte[] key, byte[] end, IWatchTarget target)
     {
         Count++;
-        if (end.IsEmpty)
+        if (end.Length == 0)
         {
-            if (!_keysBySpan.TryGetValue(key, out List<IWatchTarget>? targets))
+            _keys.Add(key, target);
+        }
+        else if (IsPrefix(key, end))
+        {
+            if (_prefixes.Add(key, target))
             {
-                targets = [];
-                _keysBySpan[key] = targets;
+                _prefixLengths[key.Length] = _prefixLengths.GetValueOrDefault(key.Length) + 1;
             }
-
-            targets.Add(target);
-            return;
         }
-
-        int index = FindRange(key, end);
-        if (index < 0)
+        else if (_ranges.Find(r => r.Is(key, end)) is { } group)
         {
-            index = _ranges.Count;
-            _ranges.Add(new RangeGroup(key.ToArray(), end.ToArray(), []));
+            group.Targets.Add(target);
         }
-
-        _ranges[index].Targets.Add(target);
+        else
+        {
+            _ranges.Add(new RangeGroup(key, end, [target]));
+        }
     }
 
-    public void Remove(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end, IWatchTarget target)
+    public void Remove(byte[] key, byte[] end, IWatchTarget target)
     {
         Count--;
-        if (end.IsEmpty)
+        if (end.Length == 0)
         {
-            List<IWatchTarget> targets = _keysBySpan[key];
-            Check.That(targets.Remove(target));
-            if (targets.Count == 0)
-            {
-                _keysBySpan.Remove(key);
-            }
-
-            return;
+            _keys.Remove(key, target);
         }
-
-        int index = FindRange(key, end);
-        Check.That(index >= 0);
-        Check.That(_ranges[index].Targets.Remove(target));
-        if (_ranges[index].Targets.Count == 0)
+        else if (IsPrefix(key, end))
         {
-            _ranges.RemoveAt(index);
+            if (_prefixes.Remove(key, target) && --_prefixLengths[key.Length] == 0)
+            {
+                _prefixLengths.Remove(key.Length);
+            }
+        }
+        else
+        {
+            RangeGroup group = _ranges.Find(r => r.Is(key, end))!;
+            Check.That(group.Targets.Remove(target));
+            if (group.Targets.Count == 0)
+            {
+                _ranges.Remove(group);
+            }
         }
     }
 
     internal void Publish(ReadOnlySpan<byte> key, long position, bool tombstone)
     {
-        if (_keysBySpan.TryGetValue(key, out List<IWatchTarget>? targets))
+        _keys.Publish(key, position, tombstone);
+        foreach ((int length, _) in _prefixLengths)
         {
-            Offer(targets, position, tombstone);
+            if (length > key.Length)
+            {
+                break;
+            }
+
+            _prefixes.Publish(key[..length], position, tombstone);
         }
 
         foreach (RangeGroup group in _ranges)
         {
             if (KeyRange.Contains(group.Key, group.End, key))
             {
-                Offer(group.Targets, position, tombstone);
+                group.Targets.ForEach(t => t.Offer(position, tombstone));
             }
         }
     }
 
     internal void Moved(MvccStore former, MvccStore store)
     {
-        foreach (IWatchTarget target in _keys.Values.Concat(_ranges.Select(static r => r.Targets)).SelectMany(static t => t))
+        foreach (IWatchTarget target in _keys.All.Concat(_prefixes.All).Concat(_ranges.SelectMany(static r => r.Targets)))
         {
             target.Moved(former, store);
         }
     }
 
-    private static void Offer(List<IWatchTarget> targets, long position, bool tombstone)
+    /// <summary>Whether the range is all keys that begin with its first one. etcd: clientv3/op.go getPrefix</summary>
+    private static bool IsPrefix(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end)
     {
-        foreach (IWatchTarget target in targets)
+        int last = key.Length - 1;
+        while (last >= 0 && key[last] == 0xFF)
         {
-            target.Offer(position, tombstone);
+            last--;
         }
+
+        return last >= 0 && end.Length == last + 1 && end[last] == key[last] + 1 && end[..last].SequenceEqual(key[..last]);
     }
 
-    private int FindRange(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end)
+    private sealed record RangeGroup(byte[] Key, byte[] End, List<IWatchTarget> Targets)
     {
-        for (int i = 0; i < _ranges.Count; i++)
+        public bool Is(ReadOnlySpan<byte> key, ReadOnlySpan<byte> end) => key.SequenceEqual(Key) && end.SequenceEqual(End);
+    }
+
+    /// <summary>Targets by bytes. One alone, the usual case, stands there itself; several share a list.</summary>
+    private sealed class TargetTable
+    {
+        private readonly Dictionary<byte[], object> _targets = new(BytesComparer.Instance);
+        private readonly Dictionary<byte[], object>.AlternateLookup<ReadOnlySpan<byte>> _bySpan;
+
+        public TargetTable() => _bySpan = _targets.GetAlternateLookup<ReadOnlySpan<byte>>();
+
+        public IEnumerable<IWatchTarget> All => _targets.Values.SelectMany(static v => v as IEnumerable<IWatchTarget> ?? [(IWatchTarget)v]);
+
+        /// <summary>True when it is the first of these bytes.</summary>
+        public bool Add(byte[] bytes, IWatchTarget target)
         {
-            if (key.SequenceEqual(_ranges[i].Key) && end.SequenceEqual(_ranges[i].End))
+            if (_targets.TryAdd(bytes, target))
             {
-                return i;
+                return true;
+            }
+
+            if (_targets[bytes] is not List<IWatchTarget> list)
+            {
+                _targets[bytes] = list = [(IWatchTarget)_targets[bytes]];
+            }
+
+            list.Add(target);
+            return false;
+        }
+
+        /// <summary>True when it was the last of these bytes.</summary>
+        public bool Remove(byte[] bytes, IWatchTarget target)
+        {
+            object there = _targets[bytes];
+            if (there is List<IWatchTarget> list)
+            {
+                Check.That(list.Remove(target));
+                if (list.Count > 0)
+                {
+                    return false;
+                }
+            }
+            else
+            {
+                Check.That(ReferenceEquals(there, target));
+            }
+
+            _targets.Remove(bytes);
+            return true;
+        }
+
+        public void Publish(ReadOnlySpan<byte> bytes, long position, bool tombstone)
+        {
+            if (_targets.Count == 0 || !_bySpan.TryGetValue(bytes, out object? there))
+            {
+                return;
+            }
+
+            if (there is List<IWatchTarget> list)
+            {
+                foreach (IWatchTarget target in list)
+                {
+                    target.Offer(position, tombstone);
+                }
+            }
+            else
+            {
+                ((IWatchTarget)there).Offer(position, tombstone);
             }
         }
-
-        return -1;
     }
-
-    private sealed record RangeGroup(byte[] Key, byte[] End, List<IWatchTarget> Targets);
 }

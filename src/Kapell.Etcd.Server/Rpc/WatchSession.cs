@@ -12,21 +12,39 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
 {
     private const long NoWatch = -1; // etcd: clientv3.InvalidWatchID
 
-    private readonly Lock _lock = new(); // Guards the fields below, and what the watchers share with the applying thread.
-    private readonly SortedDictionary<long, Watcher> _watchers = [];
+    private readonly Dictionary<long, Watcher> _watchers = [];
+
+    /// <summary>Those that may have work, so that an event of one watch does not visit all.</summary>
+    private List<Watcher> _noted = [];
+    private List<Watcher> _visiting = [];
     private readonly Queue<Answer> _answers = new();
     private long _nextId;
     private bool _progressWanted;
     private bool _progressDue;
 
+    /// <summary>Guards the fields below, and what the watchers share with the applying thread.</summary>
+    public Lock Lock { get; } = new();
+
+    public WatchCounts Counts => counts;
+
     /// <summary>There is something to send. From any thread.</summary>
     public void Signal() => signal();
+
+    /// <summary>Under the lock: the watch has something to send, or to look for.</summary>
+    public void Note(Watcher watcher)
+    {
+        if (!watcher.IsNoted)
+        {
+            watcher.IsNoted = true;
+            _noted.Add(watcher);
+        }
+    }
 
     /// <summary>A new watch, to be registered; null when it was refused, which is answered.</summary>
     /// <param name="refusal">Why it must not be, if that is known already.</param>
     public Watcher? Create(WatchCreateRequest request, string? refusal = null)
     {
-        lock (_lock)
+        lock (Lock)
         {
             long id = request.WatchId;
             refusal ??= Refusal(request, id);
@@ -42,7 +60,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
             }
 
             id = id == 0 ? _nextId++ : id;
-            Watcher watcher = new(this, _lock, id, request, counts);
+            Watcher watcher = new(this, id, request);
             _watchers.Add(id, watcher);
             return watcher;
         }
@@ -53,23 +71,24 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
     public void Register(Watcher watcher, MvccStore store, IWatchTarget? between = null)
     {
         bool past = watcher.StartRevision > 0 && watcher.StartRevision <= store.Revision;
-        lock (_lock)
+        lock (Lock)
         {
             bool compacted = past && watcher.StartRevision < store.CompactRevision;
             watcher.StartAt(compacted ? -1 : past ? store.PositionOf(watcher.StartRevision) : store.LogEnd, past);
 
             // Not before it is registered, and with the revision of now: the client counts on every event after it, and resumes behind it.
             _answers.Enqueue(new Answer(watcher.Id, Created: true, Revision: store.Revision));
+            Note(watcher);
         }
 
-        watcher.Target = between ?? watcher;
-        store.Watchers.Add(watcher.Key, watcher.End, watcher.Target);
+        watcher.Between = between;
+        store.Watchers.Add(watcher.Key, watcher.End, between ?? watcher);
     }
 
     /// <summary>Takes the watch out, to be unregistered; null when there is none.</summary>
     public Watcher? Remove(long id)
     {
-        lock (_lock)
+        lock (Lock)
         {
             return _watchers.Remove(id, out Watcher? watcher) ? watcher : null;
         }
@@ -77,9 +96,9 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
 
     public Watcher[] RemoveAll()
     {
-        lock (_lock)
+        lock (Lock)
         {
-            Watcher[] watchers = [.. _watchers.Values];
+            Watcher[] watchers = [.. _watchers.Values.OrderBy(static w => w.Id)];
             _watchers.Clear();
             return watchers;
         }
@@ -92,13 +111,13 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
         {
             watcher.Registered = false;
             watcher.Leave();
-            store.Watchers.Remove(watcher.Key, watcher.End, watcher.Target!);
+            store.Watchers.Remove(watcher.Key, watcher.End, watcher.Between ?? watcher);
         }
     }
 
     public void AnswerCanceled(long id)
     {
-        lock (_lock)
+        lock (Lock)
         {
             _answers.Enqueue(new Answer(id, Canceled: true));
         }
@@ -107,7 +126,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
     /// <summary>The client asks how far it is.</summary>
     public void WantProgress()
     {
-        lock (_lock)
+        lock (Lock)
         {
             _progressWanted = true;
         }
@@ -116,7 +135,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
     /// <summary>It is time to tell the watches that want it how far they are.</summary>
     public void ProgressDue()
     {
-        lock (_lock)
+        lock (Lock)
         {
             _progressDue = true;
         }
@@ -132,7 +151,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
     {
         bool more = false;
         answered = 0;
-        lock (_lock)
+        lock (Lock)
         {
             while (_answers.TryDequeue(out Answer? answer))
             {
@@ -140,9 +159,11 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
                 answered++;
             }
 
-            foreach (Watcher watcher in _watchers.Values)
+            (_noted, _visiting) = (_visiting, _noted);
+            foreach (Watcher watcher in _visiting)
             {
-                if (!watcher.HasWork)
+                watcher.IsNoted = false;
+                if (!watcher.HasWork || _watchers.GetValueOrDefault(watcher.Id) != watcher)
                 {
                     continue;
                 }
@@ -151,7 +172,11 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
                 if (WatchBatch.Take(store, header, watcher, fragmentBytes, replies))
                 {
                     watcher.SentSomething |= replies.Count > before;
-                    more |= watcher.HasWork;
+                    if (watcher.HasWork)
+                    {
+                        more = true;
+                        Note(watcher);
+                    }
                 }
                 else
                 {
@@ -160,6 +185,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
                 }
             }
 
+            _visiting.Clear();
             AddProgress(store, header, replies, allSent: !more);
         }
 
@@ -190,7 +216,7 @@ internal sealed class WatchSession(int fragmentBytes, WatchCounts counts, Action
         }
 
         _progressDue = false;
-        foreach (Watcher watcher in _watchers.Values.Where(w => w.NotifiesProgress && IsThere(w)))
+        foreach (Watcher watcher in _watchers.Values.Where(w => w.NotifiesProgress && IsThere(w)).OrderBy(static w => w.Id))
         {
             if (!watcher.SentSomething && !watcher.HasWork)
             {

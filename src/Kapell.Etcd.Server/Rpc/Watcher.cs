@@ -14,17 +14,15 @@ internal sealed class Watcher : IWatchTarget
     private const int PendingMax = 8192;
 
     private readonly WatchSession _session;
-    private readonly WatchCounts _counts;
-    private readonly Lock _lock;
     private readonly bool _noPut;
     private readonly bool _noDelete;
-    private readonly Queue<long> _pending = new();
 
-    public Watcher(WatchSession session, Lock streamLock, long id, WatchCreateRequest request, WatchCounts counts)
+    /// <summary>Null while nothing waits: there may be a million watches of which nothing ever changes.</summary>
+    private Queue<long>? _pending;
+
+    public Watcher(WatchSession session, long id, WatchCreateRequest request)
     {
-        _counts = counts;
         _session = session;
-        _lock = streamLock;
         Id = id;
         Key = KeyOf(request);
         End = request.RangeEnd.ToByteArray();
@@ -60,15 +58,18 @@ internal sealed class Watcher : IWatchTarget
     /// <summary>In the hub, so that changes are offered.</summary>
     public bool Registered { get; set; }
 
-    /// <summary>What stands in the hub for this watch.</summary>
-    public IWatchTarget? Target { get; set; }
+    /// <summary>What stands in the hub for this watch, when it is not the watch itself.</summary>
+    public IWatchTarget? Between { get; set; }
+
+    /// <summary>Noted by the stream as one that may have work; under the lock.</summary>
+    public bool IsNoted { get; set; }
 
     /// <summary>Reads the log itself, from <see cref="Next"/>.</summary>
     public bool Lags { get; private set; }
 
     public long Next { get; private set; }
 
-    public bool HasWork => Registered && (Lags || _pending.Count > 0);
+    public bool HasWork => Registered && (Lags || _pending is not null);
 
     /// <summary>Under the lock, when it is registered: where to begin.</summary>
     public void StartAt(long position, bool inThePast)
@@ -85,18 +86,21 @@ internal sealed class Watcher : IWatchTarget
             return;
         }
 
-        lock (_lock)
+        lock (_session.Lock)
         {
-            if (!Lags && _pending.Count == PendingMax)
+            if (!Lags && _pending?.Count == PendingMax)
             {
+                // What waits is sent before the log is read from here on.
                 SetLags(true);
                 Next = position;
             }
 
             if (!Lags)
             {
-                _pending.Enqueue(position);
+                (_pending ??= new Queue<long>()).Enqueue(position);
             }
+
+            _session.Note(this);
         }
 
         _session.Signal();
@@ -104,12 +108,13 @@ internal sealed class Watcher : IWatchTarget
 
     public void Moved(MvccStore former, MvccStore store)
     {
-        lock (_lock)
+        lock (_session.Lock)
         {
-            long place = _pending.TryPeek(out long first) ? first : Lags ? Next : former.LogEnd;
+            long place = _pending is { } waiting ? waiting.Peek() : Lags ? Next : former.LogEnd;
             long revision = place >= former.LogEnd ? former.Revision + 1 : former.ReadChange(place, out long at, out _) ? at : 0;
-            _pending.Clear();
+            _pending = null;
             SetLags(true);
+            _session.Note(this);
 
             // What it did not ask for may be compacted: that is no loss to it.
             revision = Math.Max(revision, StartRevision);
@@ -124,9 +129,9 @@ internal sealed class Watcher : IWatchTarget
     /// <summary>Under the lock, while nobody changes the store: the place of the next event, if there is one.</summary>
     public long? Peek(MvccStore store)
     {
-        if (_pending.TryPeek(out long position))
+        if (_pending is { } waiting)
         {
-            return position;
+            return waiting.Peek();
         }
 
         while (Lags)
@@ -151,8 +156,8 @@ internal sealed class Watcher : IWatchTarget
 
     public void Advance(bool sent)
     {
-        _counts.Sent(sent ? 1 : 0);
-        if (!_pending.TryDequeue(out _))
+        _session.Counts.Sent(sent ? 1 : 0);
+        if (!TakePending())
         {
             Next++;
         }
@@ -166,7 +171,7 @@ internal sealed class Watcher : IWatchTarget
             return false;
         }
 
-        if (!_pending.TryDequeue(out _))
+        if (!TakePending())
         {
             Next = store.PositionOf(StartRevision);
         }
@@ -177,12 +182,28 @@ internal sealed class Watcher : IWatchTarget
     /// <summary>It is no watch any more.</summary>
     public void Leave() => SetLags(false);
 
+    private bool TakePending()
+    {
+        if (_pending is null)
+        {
+            return false;
+        }
+
+        _pending.Dequeue();
+        if (_pending.Count == 0)
+        {
+            _pending = null;
+        }
+
+        return true;
+    }
+
     private void SetLags(bool lags)
     {
         if (lags != Lags)
         {
             Lags = lags;
-            _counts.Lagging(lags ? 1 : -1);
+            _session.Counts.Lagging(lags ? 1 : -1);
         }
     }
 
