@@ -22,7 +22,8 @@ internal sealed class BenchOptions
           kube-list         list --range-limit ConfigMaps of a namespace
           kube-patch        merge patch of a ConfigMap
           kube-watch        patch ConfigMaps that --watchers watch; also prints the time from patch to event
-        With flags of its own (scale --help):
+        With flags of their own (scale --help):
+          watches           memory of the server per watch
           scale             growth of cost and memory with the number of keys, and a steady load on the full store
         """);
 

@@ -10,9 +10,12 @@ Console.CancelKeyPress += (_, e) =>
 };
 try
 {
-    return args is ["scale", ..]
-        ? await ScaleCommand.RunAsync(args[1..], Console.Out, stopping.Token)
-        : await BenchCommand.RunAsync(args, Console.Out, stopping.Token);
+    return args switch
+    {
+        ["scale", .. string[] rest] => await ScaleCommand.RunAsync(rest, Console.Out, stopping.Token),
+        ["watches", .. string[] rest] => await WatchesCommand.RunAsync(rest, Console.Out, stopping.Token),
+        _ => await BenchCommand.RunAsync(args, Console.Out, stopping.Token),
+    };
 }
 catch (FlagException e)
 {
