@@ -26,6 +26,8 @@ internal static class RandomRun
             SegmentBytes = prng.Chance(0.5) ? 16384 : 8192,
             CheckpointEntries = (ulong)prng.NextInt(20, 150),
             Retention = SimOptions.Keep(prng.NextInt(0, 40)) with { BytesForLagging = prng.Chance(0.5) ? 0 : 4096 },
+            PromoteAfterMilliseconds = prng.Chance(0.3) ? prng.NextInt(100, 3000) : 0,
+            ClockDriftMillionths = prng.Chance(0.4) ? prng.NextInt(1, 50_000) : 0,
             Breakage = breakage ?? Breakage.None,
             Trace = trace,
         };

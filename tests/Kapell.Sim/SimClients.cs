@@ -87,6 +87,27 @@ internal sealed class SimClients(Simulation sim)
         return Ask(operation, process => process.Change(kind, subject, entry, operation));
     }
 
+    /// <summary>A change of users and roles, as somebody.</summary>
+    public Operation Users(int member, CommandKind kind, IMessage request, Mvcc.Auth.Caller caller = default) => Propose(
+        new Operation(_operations.Count, OperationKind.Users, member, "") { Value = kind.ToString() }, kind, request, caller);
+
+    /// <summary>A put as somebody: carried out or refused where it is applied, by the rights of then.</summary>
+    public Operation PutAs(int member, string key, string value, Mvcc.Auth.Caller caller) => Propose(
+        new Operation(_operations.Count, OperationKind.Put, member, key) { Value = value },
+        CommandKind.Put, new PutRequest { Key = Bytes(key), Value = Bytes(value) }, caller);
+
+    /// <summary>Puts only while a key of a lock is there with the revision it was made at: what a lock protects.</summary>
+    public Operation PutGuarded(int member, string key, string value, string lockKey, long lockRevision)
+    {
+        TxnRequest request = new();
+        request.Compare.Add(new Compare
+        {
+            Key = Bytes(lockKey), Target = Compare.Types.CompareTarget.Create, Result = Compare.Types.CompareResult.Equal, CreateRevision = lockRevision,
+        });
+        request.Success.Add(PutOp(key, value));
+        return Propose(new Operation(_operations.Count, OperationKind.Guarded, member, key) { Value = value }, CommandKind.Txn, request);
+    }
+
     /// <summary>As RenewHereAsync of the product: whoever leads renews.</summary>
     public void KeepAlive(long lease)
     {
@@ -132,8 +153,8 @@ internal sealed class SimClients(Simulation sim)
         return Encoding.UTF8.GetString(record.Value);
     }
 
-    private Operation Propose(Operation operation, CommandKind kind, IMessage request) =>
-        Ask(operation, process => process.Turns.Propose(process.NewProposal(kind, request, operation)));
+    private Operation Propose(Operation operation, CommandKind kind, IMessage request, Mvcc.Auth.Caller caller = default) =>
+        Ask(operation, process => process.Turns.Propose(process.NewProposal(kind, request, operation, caller)));
 
     private Operation Ask(Operation operation, Action<MemberProcess> ask)
     {

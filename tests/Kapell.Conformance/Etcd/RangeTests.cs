@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Xunit;
 using SortOrder = Kapell.Etcd.Protocol.RangeRequest.Types.SortOrder;
@@ -10,6 +11,49 @@ namespace Kapell.Conformance.Etcd;
 public sealed class RangeTests(StorePair stores)
 {
     private static readonly ByteString Unbounded = ByteString.CopyFrom(0);
+
+    /// <summary>Of 3.7: the installed etcd may not have it.</summary>
+    [Fact]
+    public async Task A_range_in_pieces_is_the_range_at_one_revision()
+    {
+        StoreClient store = await stores.ClientAsync(StoreKind.Kapell);
+        for (int i = 0; i < 300; i++)
+        {
+            await store.PutAsync($"{i:d3}", new string('v', i * 20));
+        }
+
+        RangeRequest[] requests =
+        [
+            store.All(), new(store.All()) { Limit = 37 }, new(store.All()) { Limit = 300 }, new(store.All()) { KeysOnly = true },
+            new(store.All()) { CountOnly = true }, new(store.All()) { Limit = 1 }, new() { Key = store.Key("007") }, new() { Key = store.Key("none") },
+        ];
+        foreach (RangeRequest request in requests)
+        {
+            RangeResponse whole = await store.RangeAsync(request);
+            RangeResponse merged = new();
+            int pieces = 0;
+            using AsyncServerStreamingCall<RangeStreamResponse> call = store.Kv.RangeStream(request, cancellationToken: TestContext.Current.CancellationToken);
+            while (await call.ResponseStream.MoveNext(TestContext.Current.CancellationToken))
+            {
+                Assert.Null(merged.Header);
+                merged.MergeFrom(call.ResponseStream.Current.RangeResponse);
+                if (++pieces == 1)
+                {
+                    // What is written meanwhile does not show.
+                    await store.PutAsync("150", "later");
+                }
+            }
+
+            Assert.Equal(whole, merged);
+            Assert.True(pieces > 1 || whole.Kvs.Count <= 10, $"{pieces} pieces for {request}");
+        }
+
+        RangeRequest sorted = new(store.All()) { SortTarget = SortTarget.Mod, SortOrder = SortOrder.Descend };
+        using AsyncServerStreamingCall<RangeStreamResponse> refused = store.Kv.RangeStream(sorted, cancellationToken: TestContext.Current.CancellationToken);
+        Assert.Equal(
+            "Unimplemented: RangeStream does not support custom sort orders",
+            await StoreClient.RefusalAsync(() => refused.ResponseStream.MoveNext(TestContext.Current.CancellationToken)));
+    }
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]

@@ -138,10 +138,16 @@ internal sealed class StoreCluster : IDisposable
         return _nodes.Count - 1;
     }
 
-    public void Start(int node, string state = "new", params string[] more)
+    /// <summary>Joins a cluster that has only this one other member.</summary>
+    public void StartJoining(int node, int other) => Start(node, [.. _nodes.Where(n => n.Index == node || n.Index == other)], "existing", []);
+
+    public void Start(int node, string state = "new", params string[] more) =>
+        Start(node, [.. _nodes.Where(n => n.Index <= node || state == "new")], state, more);
+
+    private void Start(int node, Node[] members, string state, string[] more)
     {
         Node started = _nodes[node];
-        string cluster = string.Join(',', _nodes.Where(n => n.Index <= node || state == "new").Select(static n => $"n{n.Index}={n.PeerUrl}"));
+        string cluster = string.Join(',', members.Select(static n => $"n{n.Index}={n.PeerUrl}"));
         List<string> args =
         [
             "--name", $"n{node}", "--data-dir", DataOf(node), "--listen-client-urls", started.Url, "--advertise-client-urls", started.Url,

@@ -31,6 +31,40 @@ public sealed class LeaseTableTests
     }
 
     [Fact]
+    public void What_was_told_of_the_time_left_is_what_the_next_leader_gives()
+    {
+        const long minute = 60_000;
+        LeaseTable leases = new();
+        leases.Promote(0);
+        leases.Grant(1, 3600, now: 0);
+        leases.Grant(2, 60, now: 0);
+        List<(long Id, long Remaining)> told = [];
+        leases.CollectToRemember(5 * minute, 100, told);
+        Assert.Equal([(1L, 3300L)], told);
+        Assert.Equal((1L, 3000L), Again(leases, 10 * minute));
+        leases.Remember(1, 3000);
+        leases.Remember(99, 5);
+        Assert.Equal([(1L, 3000L)], leases.Remembered());
+        leases.Demote();
+        leases.Promote(now: 11 * minute);
+        Assert.True(leases.TryGetTimes(1, 11 * minute, out long granted, out long remaining));
+        Assert.Equal((3600, 3000), (granted, remaining));
+
+        // A renewal gives the whole time, and the others are told that too.
+        Assert.Equal(3600, leases.Renew(1, 12 * minute));
+        Assert.True(leases.IsRemembered(1));
+        leases.Remember(1, 0);
+        Assert.Empty(leases.Remembered());
+    }
+
+    private static (long Id, long Remaining) Again(LeaseTable leases, long now)
+    {
+        List<(long Id, long Remaining)> told = [];
+        leases.CollectToRemember(now, 100, told);
+        return Assert.Single(told);
+    }
+
+    [Fact]
     public void Renewed_it_lives_on_from_then()
     {
         LeaseTable leases = new();

@@ -5,8 +5,8 @@ using Kapell.Sim.World;
 namespace Kapell.Sim.Checks;
 
 /// <summary>
-/// A lease lives at least its time after it was granted or renewed by the leader of the newest term. All clocks run alike, so the
-/// simulation's tells it. That it ends at all is looked at when the run does.
+/// A lease lives at least its time after it was granted or renewed by the leader of the newest term, by the simulation's clock; less what
+/// the leader's own may run fast. That it ends at all is looked at when the run does.
 /// </summary>
 internal sealed class LeaseClock(Simulation sim)
 {
@@ -36,7 +36,7 @@ internal sealed class LeaseClock(Simulation sim)
         }
 
         Expired++;
-        if (sim.Agenda.Now < lease.AliveUntil)
+        if (sim.Agenda.Now < lease.AliveUntil - (lease.AliveUntil / 1_000_000 * sim.Options.ClockDriftMillionths))
         {
             throw sim.Fail($"lease {revoke.ID} ended {(lease.AliveUntil - sim.Agenda.Now) / 1000} ms before its time");
         }

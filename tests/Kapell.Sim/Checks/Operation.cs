@@ -16,6 +16,12 @@ internal enum OperationKind
     PutWithLease,
     Compact,
     Change,
+
+    /// <summary>Of users and roles.</summary>
+    Users,
+
+    /// <summary>A put that a lock guards.</summary>
+    Guarded,
 }
 
 internal enum OperationState

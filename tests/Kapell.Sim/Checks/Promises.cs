@@ -148,6 +148,7 @@ internal sealed class Promises(Simulation sim)
         rest.AppendJoin(',', applier.Alarms.Select(static a => $"{a.Member} {a.Alarm}"));
         rest.AppendJoin(',', applier.Members.All.Select(static m => m.ToByteString().ToBase64()));
         rest.AppendJoin(',', applier.Members.Removed);
+        rest.Append(Convert.ToBase64String(AuthRecordsCodec.Save(applier.Auth).ToByteArray()));
         rest.Append(process.Replica.Raft.ConfState);
         return Crc32C.Compute(Encoding.UTF8.GetBytes(rest.ToString()));
     }

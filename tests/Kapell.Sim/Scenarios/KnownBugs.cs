@@ -1,5 +1,6 @@
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Mvcc.Auth;
 using Kapell.Raft;
 using Kapell.Sim.Checks;
 using Kapell.Sim.Faults;
@@ -19,6 +20,8 @@ internal static class KnownBugs
             new Breakage { AppliesAgainAfterRestart = true }, "has applied"),
         new("a_single_member_keeps_what_it_acknowledged", "etcd-io/etcd#14370", One, AcknowledgeAndCrash,
             new Breakage { DiskAcknowledgesBeforeSync = true }, ""),
+        new("enabling_users_leads_to_no_inconsistency", "etcd-io/etcd#14571", Three, EnableUsers,
+            new Breakage { Applies = static (member, entry) => member == 2 && Is(entry, CommandKind.AuthEnable) ? entry with { Data = default } : entry }, ""),
         new("a_bookmark_comes_behind_the_events_it_speaks_of", "etcd-io/etcd#15220", Three, WatchWithBookmarks,
             new Breakage { Watch = static t => new LateTarget(t) }, "a bookmark says that all was sent"),
         new("a_watch_does_not_travel_back_on_a_member_that_lags", "etcd-io/etcd#15271", Three with { Retention = SimOptions.Keep(100) }, ResumeOnLaggingMember,
@@ -44,6 +47,39 @@ internal static class KnownBugs
         new("a_paused_leader_reads_nothing_stale", "etcd-io/etcd#20418", Three, ReadAfterPause,
             new Breakage { ReadsWithoutBarrier = true }, "stale"),
     ];
+
+    /// <summary>Requests of before, as nobody and as somebody with rights of an earlier revision, are under way while users come into force.</summary>
+    private static void EnableUsers(Simulation sim)
+    {
+        int leader = sim.Leader!.Number;
+        Caller root = new(AuthTable.Root, 0);
+        Await(sim, sim.Clients.Users(leader, CommandKind.UserAdd, new AuthUserAddRequest { Name = "root", HashedPassword = "eA==" }));
+        Await(sim, sim.Clients.Users(leader, CommandKind.RoleAdd, new AuthRoleAddRequest { Name = "root" }));
+        Await(sim, sim.Clients.Users(leader, CommandKind.UserGrantRole, new AuthUserGrantRoleRequest { User = "root", Role = "root" }));
+        sim.Checkpoint(3);
+        for (int i = 0; i < 12; i++)
+        {
+            sim.Clients.PutAs(1 + (i % 3), $"k{i % 4}", $"before {i}", i % 2 == 0 ? default : root with { Revision = (ulong)i });
+            if (i == 5)
+            {
+                sim.Clients.Users(leader, CommandKind.AuthEnable, new AuthEnableRequest());
+            }
+
+            sim.RunFor(milliseconds: 3);
+        }
+
+        sim.Run(ticks: 5);
+        sim.Restart(3);
+        ulong revision = sim.Elect().Replica.Applier.Auth.Revision;
+        Operation refused = Await(sim, sim.Clients.PutAs(sim.Elect().Number, "k1", "nobody's", default));
+        if (refused.State == OperationState.Done)
+        {
+            throw sim.Fail($"users are enabled, and nobody may write: {refused}");
+        }
+
+        Await(sim, sim.Clients.PutAs(sim.Elect().Number, "k1", "root's", root with { Revision = revision }));
+        sim.Settle();
+    }
 
     private static void CheckpointAndCrash(Simulation sim)
     {

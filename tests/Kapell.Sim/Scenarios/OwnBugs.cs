@@ -18,6 +18,12 @@ internal static class OwnBugs
             new Breakage { Takes = static m => m is VoteResponse v ? v with { Granted = true } : m }, "lead in term"),
         new("a_watch_follows_a_store_that_is_replaced", "checkpoints", Three, WatchThroughCheckpoint,
             new Breakage { Watch = static t => new Faults.DeafTarget(t) }, ""),
+        new("a_learner_votes_when_it_has_kept_up_for_a_while", "learners", Three with { PromoteAfterMilliseconds = 2000 }, PromoteByItself,
+            new Breakage { PromotesAtOnce = true }, "before it was steady"),
+        new("a_lease_lives_its_time_by_clocks_that_drift", "leases", Three with { ClockDriftMillionths = 50_000 }, KeepLease,
+            new Breakage { LeaseClockPercent = 50 }, "before its time"),
+        new("what_a_lock_guards_is_written_by_its_holder_alone", "locks", Three, PassLockOn,
+            new Breakage { LocksForAnybody = true }, "a lock is held by"),
         new("members_that_part_are_named", "damage in memory", Three, CompareAfterDamage,
             new Breakage { FlipsABitOf = 2 }, "member 2 differs from the majority, first at key \"k3\""),
     ];
@@ -53,6 +59,67 @@ internal static class OwnBugs
         }
 
         sim.Settle();
+    }
+
+    private static void PromoteByItself(Simulation sim)
+    {
+        KnownBugs.Puts(sim, 10);
+        int number = sim.NextNumber;
+        KnownBugs.Await(sim, sim.Clients.Change(sim.Leader!.Number, ConfChangeKind.AddLearner, number, SimMember.Entry(number, learner: true)));
+        sim.Join(number);
+        sim.Isolate(number);
+        bool Votes() => sim.Leader?.Replica.Raft.ConfState.Voters.Contains(new MemberId((ulong)number)) == true;
+        sim.Run(ticks: 50);
+        if (Votes())
+        {
+            throw sim.Fail("a learner that hears nothing votes");
+        }
+
+        sim.Heal();
+        long healed = sim.Agenda.Now;
+        if (!sim.RunUntil(Votes, ticks: 300))
+        {
+            throw sim.Fail("a learner that keeps up does not come to vote");
+        }
+
+        if (sim.Agenda.Now - healed < 2_000_000)
+        {
+            throw sim.Fail("a learner votes before it was steady");
+        }
+
+        sim.Settle();
+    }
+
+    /// <summary>Locks as etcd has them: the oldest key under a prefix holds it, each with a lease; leaders die and leases run out meanwhile.</summary>
+    private static void PassLockOn(Simulation sim)
+    {
+        LockCheck locks = new(sim, "lock/");
+        for (int i = 0; i < 8; i++)
+        {
+            int member = sim.Elect().Number;
+            long lease = 100 + i;
+            KnownBugs.Await(sim, sim.Clients.Grant(member, lease, ttlSeconds: 3));
+            string key = $"lock/{lease}";
+            Operation take = KnownBugs.Await(sim, sim.Clients.PutWithLease(member, key, "v", lease));
+            if (i % 3 == 2)
+            {
+                sim.Restart(sim.Elect().Number);
+            }
+
+            // Waits until it is its turn: its predecessors' leases run out.
+            bool mine = sim.RunUntil(() => sim.Breakage.LocksForAnybody || locks.IsHolder(key, take.Revision), ticks: 200);
+            sim.Clients.KeepAlive(lease);
+            if (mine)
+            {
+                locks.Entered(key, take.Revision);
+                sim.Clients.PutGuarded(sim.Elect().Number, "guarded", key, key, take.Revision);
+            }
+
+            sim.Run(ticks: i % 2 == 0 ? 3 : 12);
+        }
+
+        sim.Settle();
+        locks.Run();
     }
 
     private static void CompareAfterDamage(Simulation sim)

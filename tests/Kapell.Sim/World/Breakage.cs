@@ -44,6 +44,12 @@ internal sealed record Breakage
     /// <summary>Each life of a process counts its reads from one.</summary>
     public bool ReadsCountFromOne { get; init; }
 
+    /// <summary>A learner is promoted as soon as it has once caught up.</summary>
+    public bool PromotesAtOnce { get; init; }
+
+    /// <summary>Whoever asks is let in to what the lock guards, without a look at who holds it.</summary>
+    public bool LocksForAnybody { get; init; }
+
     /// <summary>In the memory of this member a bit of a value flips; 0: of none.</summary>
     public int FlipsABitOf { get; init; }
 

@@ -27,6 +27,7 @@ internal sealed class MemberProcess : IReplicaDuties
     private readonly SnapshotReceiver _receiver;
     private readonly Queue<Action> _held = new();
     private readonly long _clockOffset;
+    private readonly long _clockDrift;
     private List<Ready> _toWrite = [];
     private bool _writing;
     private ulong _releaseBelow;
@@ -45,9 +46,11 @@ internal sealed class MemberProcess : IReplicaDuties
             Founding = member.Founding,
             SegmentBytes = sim.Options.SegmentBytes,
             TickMilliseconds = Simulation.TickMilliseconds,
+            PromoteLearnersAfter = TimeSpan.FromMilliseconds(sim.Breakage.PromotesAtOnce && sim.Options.PromoteAfterMilliseconds > 0 ? 1 : sim.Options.PromoteAfterMilliseconds),
             Retention = sim.Options.Retention,
         };
         _clockOffset = _prng.NextInt(1, 1_000_000);
+        _clockDrift = sim.Options.ClockDriftMillionths == 0 ? 0 : _prng.NextInt(-sim.Options.ClockDriftMillionths, sim.Options.ClockDriftMillionths + 1);
         _nextRequest = _prng.NextUInt64() | 1;
         _loaded = ReplicaLoader.Load(_disk, _settings, _prng.Split(), sim.AdjustRaft);
         Turns = new ReplicaTurns(Replica, this, firstRead: sim.Breakage.ReadsCountFromOne ? 1 : _prng.NextUInt64());
@@ -76,7 +79,8 @@ internal sealed class MemberProcess : IReplicaDuties
     /// <summary>Work is under way beside the replica: writing, or a checkpoint.</summary>
     public bool IsBusy => _writing || _checkpoint is not null;
 
-    public long NowMilliseconds => _clockOffset + (_sim.Agenda.Now / 1000);
+    /// <summary>By its own clock, which began anywhere and runs a little fast or slow.</summary>
+    public long NowMilliseconds => _clockOffset + ((_sim.Agenda.Now + (_sim.Agenda.Now / 1_000_000 * _clockDrift)) / 1000);
 
     public void Start()
     {
@@ -160,10 +164,10 @@ internal sealed class MemberProcess : IReplicaDuties
         }
     }
 
-    public Proposal NewProposal(CommandKind kind, Google.Protobuf.IMessage request, IOutcome<ApplyOutcome> outcome)
+    public Proposal NewProposal(CommandKind kind, Google.Protobuf.IMessage request, IOutcome<ApplyOutcome> outcome, Mvcc.Auth.Caller caller = default)
     {
         ulong id = _nextRequest++;
-        return new Proposal(id, new Command(id, kind, request).Encode(), outcome);
+        return new Proposal(id, new Command(id, kind, request) { Caller = caller }.Encode(), outcome);
     }
 
     public void Change(ConfChangeKind kind, int number, Member? entry, IOutcome<ApplyOutcome> outcome)
@@ -264,7 +268,7 @@ internal sealed class MemberProcess : IReplicaDuties
             ConsiderCheckpoint();
         }
 
-        _sim.Agenda.In(Simulation.TickMilliseconds * 1000, Tick);
+        _sim.Agenda.In((Simulation.TickMilliseconds * 1000) - (Simulation.TickMilliseconds * _clockDrift / 1000), Tick);
     }
 
     private void After(long microseconds, Action action) => _sim.Agenda.In(microseconds, () => Input(action));

@@ -17,6 +17,12 @@ internal sealed record SimOptions
 
     public bool PreVote { get; init; } = true;
 
+    /// <summary>How long a learner must keep up before it votes by itself; 0: never.</summary>
+    public int PromoteAfterMilliseconds { get; init; }
+
+    /// <summary>By how many millionths of the time a member's clock may run fast or slow.</summary>
+    public int ClockDriftMillionths { get; init; }
+
     /// <summary>Is told what happens, for who looks into a failure.</summary>
     public Action<string>? Trace { get; init; }
 
