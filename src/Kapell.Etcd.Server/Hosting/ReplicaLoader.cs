@@ -232,18 +232,15 @@ internal static class ReplicaLoader
             State = default;
         }
 
-        /// <summary>Drops what is not committed, and adds what makes this member the only one, on the disk too.</summary>
+        /// <summary>Adds what makes this member the only one, on the disk too, and counts all before it as committed.</summary>
         public void BeAlone(MemberId self, CheckpointHead? head, WriteAheadLog log)
         {
-            ulong committed = Math.Max(State.Commit.Value, checkpointIndex);
-            Entry[] kept = [.. Entries.Where(e => e.Index.Value <= committed)];
-            IReadOnlyList<Entry> changes = ForcedMembership.Changes(self, head, kept, State);
+            IReadOnlyList<Entry> changes = ForcedMembership.Changes(self, head, Entries, State);
             if (changes.Count == 0)
             {
                 return;
             }
 
-            Entries.RemoveRange(kept.Length, Entries.Count - kept.Length);
             Entries.AddRange(changes);
             State = new HardState(changes[^1].Term, MemberId.None, changes[^1].Index);
             log.Append([.. changes.Select(LogRecords.Of), LogRecords.Of(State)]);

@@ -62,6 +62,12 @@ public sealed class LeaderlessTests
         Assert.Equal(NotForLearners, await StoreClient.RefusalAsync(cluster.Maintenance(learner).AlarmAsync(new AlarmRequest())));
         using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = cluster.Watch(learner).Watch(cancellationToken: Cancellation);
         Assert.Equal(NotForLearners, await StoreClient.RefusalAsync(() => watch.ResponseStream.MoveNext(Cancellation)));
+        if (kind == StoreKind.Upstream)
+        {
+            // The installed one may be of before snapshots of learners.
+            return;
+        }
+
         using AsyncServerStreamingCall<SnapshotResponse> snapshot = cluster.Maintenance(learner).Snapshot(new SnapshotRequest(), cancellationToken: Cancellation);
         Assert.True(await snapshot.ResponseStream.MoveNext(Cancellation));
     }
@@ -89,7 +95,10 @@ public sealed class LeaderlessTests
         await cluster.UntilAsync("it writes alone", async () => await cluster.PutAsync(last, "after", "1") > 0);
         Member alone = Assert.Single((await cluster.Members(last).MemberListAsync(new MemberListRequest(), cancellationToken: Cancellation)).Members);
         Assert.Equal((id, clusterId), (alone.ID, (await cluster.StatusAsync(last)).Header.ClusterId));
-        Assert.Equal("19", await cluster.GetAsync(last, "k/19"));
+
+        // Etcd drops what this member did not know to be committed yet.
+        string newest = kind == StoreKind.Kapell ? "19" : "0";
+        Assert.Equal(newest, await cluster.GetAsync(last, "k/" + newest));
 
         // Once more, with and without the flag: it is alone already.
         foreach (string[] more in (string[][])[["--force-new-cluster"], []])
@@ -104,7 +113,7 @@ public sealed class LeaderlessTests
         await cluster.UntilAsync("another one is taken in", async () => (await cluster.Members(last).MemberAddAsync(
             new MemberAddRequest { PeerURLs = { cluster.PeerUrl(second) } }, cancellationToken: Cancellation)).Members.Count == 2);
         cluster.StartJoining(second, last);
-        await cluster.UntilAsync("it has everything", async () => await cluster.GetAsync(second, "k/19") == "19");
+        await cluster.UntilAsync("it has everything", async () => await cluster.GetAsync(second, "k/" + newest) == newest);
     }
 
     [Fact]

@@ -22,6 +22,10 @@ internal static class KnownBugs
             new Breakage { DiskAcknowledgesBeforeSync = true }, ""),
         new("enabling_users_leads_to_no_inconsistency", "etcd-io/etcd#14571", Three, EnableUsers,
             new Breakage { Applies = static (member, entry) => member == 2 && Is(entry, CommandKind.AuthEnable) ? entry with { Data = default } : entry }, ""),
+        new("a_crash_while_memory_is_freed_changes_no_revision", "etcd-io/etcd#14685", Three, FreeAndCrash,
+            new Breakage { AppliesAgainAfterRestart = true }, "has applied"),
+        new("what_a_crash_tears_is_not_half_there", "etcd-io/etcd#20271", One, TearAndStart,
+            new Breakage { DiskAcknowledgesBeforeSync = true }, ""),
         new("a_bookmark_comes_behind_the_events_it_speaks_of", "etcd-io/etcd#15220", Three, WatchWithBookmarks,
             new Breakage { Watch = static t => new LateTarget(t) }, "a bookmark says that all was sent"),
         new("a_watch_does_not_travel_back_on_a_member_that_lags", "etcd-io/etcd#15271", Three with { Retention = SimOptions.Keep(100) }, ResumeOnLaggingMember,
@@ -78,6 +82,39 @@ internal static class KnownBugs
         }
 
         Await(sim, sim.Clients.PutAs(sim.Elect().Number, "k1", "root's", root with { Revision = revision }));
+        sim.Settle();
+    }
+
+    /// <summary>What takes the place of defragmentation: revisions are freed and pages emptied in steps, with checkpoints and crashes between them.</summary>
+    private static void FreeAndCrash(Simulation sim)
+    {
+        for (int round = 0; round < 3; round++)
+        {
+            Puts(sim, 20);
+            Await(sim, sim.Clients.Compact(sim.Elect().Number, sim.Elect().Store.Revision - 3, physical: false));
+            sim.Checkpoint(2);
+            sim.RunFor(milliseconds: 130);
+            sim.Restart(2);
+            Puts(sim, 5);
+        }
+
+        sim.Settle();
+    }
+
+    /// <summary>Power fails while a checkpoint and the log are being written: of the last writes some sectors are there and some are not.</summary>
+    private static void TearAndStart(Simulation sim)
+    {
+        for (int round = 0; round < 6; round++)
+        {
+            Puts(sim, 12);
+            sim.Checkpoint(1);
+            sim.Clients.Put(1, "k0", $"torn {round}");
+            sim.RunFor(milliseconds: 3 + (7 * round));
+            sim.Crash(1).Tear();
+            sim.Start(1);
+            sim.Elect();
+        }
+
         sim.Settle();
     }
 
