@@ -38,7 +38,7 @@ public static class MemberCommand
 
     private static async Task<int> ReplaceAsync(IReadOnlyList<string> args, TimeProvider time, TextWriter output, CancellationToken stopping)
     {
-        FlagSet flags = new("kapell member replace MEMBER", Usage[..Usage.IndexOf("\n", StringComparison.Ordinal)]);
+        FlagSet flags = new("kapell member replace MEMBER", Usage[..Usage.IndexOf('\n')]);
         FlagValue<IReadOnlyList<string>> endpoints = flags.List("endpoints", ["http://127.0.0.1:2379"], "Client addresses of the cluster.");
         FlagValue<IReadOnlyList<string>> peers = flags.List("peer-urls", [], "Where the new member listens for its peers.");
         FlagValue<int> min = flags.Int("min-voters", 0, "Refuse unless there are at least this many voting members, before and after. 0 means as many as there are.");
