@@ -108,7 +108,7 @@ public sealed class HostileInputTests
         TaskCompletionSource never = new();
         binder.AddMethod(
             new Method<byte[], byte[]>(MethodType.DuplexStreaming, "s", "m", Marshallers.Create(static b => b, static b => b), Marshallers.Create(static b => b, static b => b)),
-            async (_, _, _) => await never.Task);
+            new DuplexStreamingServerMethod<byte[], byte[]>(async (_, _, _) => await never.Task));
         GrpcServer server = new(binder, 2 << 20, static _ => Task.CompletedTask, new ServiceCollection().BuildServiceProvider(), NullLogger.Instance);
         Responder responder = new();
         IHttp2Request call = server.Begin(responder, Stream((":path", "/s/m"), ("content-type", "application/grpc")));
