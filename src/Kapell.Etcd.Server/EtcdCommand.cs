@@ -23,6 +23,7 @@ public static class EtcdCommand
 {
     private const int Failed = 1;
     private const int BadFlags = 2;
+    private const int PeerSilenceElections = 2;
 
     /// <summary>A member beside other components: it logs where they do.</summary>
     public static Task<int> RunAsync(
@@ -135,7 +136,7 @@ public static class EtcdCommand
             peerTls.Refused = (subject, reason) => Log.CertificateRefused(logger, subject, reason);
         }
 
-        HttpClient peers = PeerClient.Create(peerTls);
+        HttpClient peers = PeerClient.Create(peerTls, TimeSpan.FromMilliseconds(options.ElectionMilliseconds * PeerSilenceElections));
         if (!ReplicaLoader.IsThere(disk, settings))
         {
             options = await DiscoverAsync(options, time, prng.Split(), logger, stopping);

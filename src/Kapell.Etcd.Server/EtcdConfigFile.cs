@@ -59,7 +59,7 @@ internal static class EtcdConfigFile
     {
         foreach ((YamlNode key, YamlNode value) in mapping.Children)
         {
-            string name = ((YamlScalarNode)key).Value ?? "";
+            string name = (key as YamlScalarNode)?.Value ?? throw new FlagException("the configuration file has a setting whose name is no text");
             if (value is YamlMappingNode inner && section.Length == 0 && name is "client-transport-security" or "peer-transport-security")
             {
                 Take((YamlMappingNode)value, name + "/", flags, known);

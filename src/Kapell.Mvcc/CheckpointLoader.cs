@@ -46,9 +46,10 @@ public static class CheckpointLoader
         {
             input.ReadExactly(lease);
             long id = BinaryPrimitives.ReadInt64LittleEndian(lease);
-            if (!store.Leases.Grant(id, BinaryPrimitives.ReadInt64LittleEndian(lease[8..]), now: 0))
+            long ttl = BinaryPrimitives.ReadInt64LittleEndian(lease[8..]);
+            if (id == 0 || ttl <= 0 || !store.Leases.Grant(id, ttl, now: 0))
             {
-                throw new FormatException($"lease {id:x} stands in it twice");
+                throw new FormatException($"lease {id:x} of {ttl} s stands in it twice, or is none");
             }
         }
     }
@@ -69,14 +70,24 @@ public static class CheckpointLoader
             input.ReadExactly(prefix);
             uint sub = BinaryPrimitives.ReadUInt32LittleEndian(prefix);
             int length = (int)(word & RecordBytesMax);
-            if (length > buffer.Length)
+            ReadInto(ref buffer, length, input);
+            store.RestoreRecord(buffer.AsSpan(0, length), sub, (word & CheckpointSource.TombstoneFlag) != 0, (word & CheckpointSource.BaseFlag) == 0);
+        }
+    }
+
+    // Memory is taken as the bytes come, not as a length of who knows where says.
+    private static void ReadInto(ref byte[] buffer, int length, Stream input)
+    {
+        for (int have = 0; have < length;)
+        {
+            if (have == buffer.Length)
             {
-                buffer = new byte[Math.Max(length, buffer.Length * 2)];
+                Array.Resize(ref buffer, (int)Math.Min(length, 2L * buffer.Length));
             }
 
-            Span<byte> bytes = buffer.AsSpan(0, length);
-            input.ReadExactly(bytes);
-            store.RestoreRecord(bytes, sub, (word & CheckpointSource.TombstoneFlag) != 0, (word & CheckpointSource.BaseFlag) == 0);
+            int next = Math.Min(length, buffer.Length);
+            input.ReadExactly(buffer.AsSpan(have, next - have));
+            have = next;
         }
     }
 }

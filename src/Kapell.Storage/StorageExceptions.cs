@@ -30,6 +30,14 @@ public sealed class CorruptLogException(string file, long offset, string reason)
     public string Reason { get; } = reason;
 }
 
+/// <summary>A file of the log or a checkpoint has a format that this program does not know: nothing is wrong with it, or with its data.</summary>
+public sealed class UnknownFormatException(string file, uint version, uint known)
+    : IOException($"{file} has format version {version}, and this program knows only {known}: it was written by a newer version of Kapell. "
+        + "Start that version again; nothing was changed")
+{
+    public uint Version { get; } = version;
+}
+
 /// <summary>Another process works on the same directory.</summary>
 public sealed class DirectoryLockedException(string directory, string holder)
     : IOException($"the data directory {directory} is in use by {holder}: stop that first, or choose another directory");

@@ -116,7 +116,7 @@ internal sealed class SimClients(Simulation sim)
             leader.Input(() =>
             {
                 bool newest = leader.Replica.Raft.Term.Value == sim.Checks.HighestTerm;
-                if (leader.Leads && leader.Store.Leases.Renew(lease, leader.Replica.Applier.NowMilliseconds) is > 0 and long ttl && newest)
+                if (leader.Replica.RenewLease(lease) is > 0 and long ttl && newest)
                 {
                     sim.Checks.Leases.Renewed(lease, ttl);
                 }

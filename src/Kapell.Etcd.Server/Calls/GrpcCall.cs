@@ -170,7 +170,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
             _ => new Status(StatusCode.Unknown, cause.Message),
         };
         _method.Count.End(status.StatusCode);
-        if (status.StatusCode == StatusCode.Unknown && !_stream.IsOver)
+        if (status.StatusCode == StatusCode.Unknown && cause is not RpcException && !_stream.IsOver)
         {
             GrpcLog.HandlerFailed(_server.Logger, _method.FullName, cause);
         }
@@ -250,9 +250,18 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
             throw new RpcException(new Status(StatusCode.Unimplemented, $"grpc: Decompressor is not installed for grpc-encoding \"{encoding}\""));
         }
 
-        using GZipStream gzip = new(new MemoryStream(payload.ToArray()), CompressionMode.Decompress);
         byte[] into = new byte[_server.MessageBytesMax + 1];
-        int length = gzip.ReadAtLeast(into, into.Length, throwOnEndOfStream: false);
+        int length;
+        try
+        {
+            using GZipStream gzip = new(new MemoryStream(payload.ToArray()), CompressionMode.Decompress);
+            length = gzip.ReadAtLeast(into, into.Length, throwOnEndOfStream: false);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new RpcException(new Status(StatusCode.Internal, "grpc: failed to decompress the received message: " + e.Message));
+        }
+
         return length <= _server.MessageBytesMax
             ? new ReadOnlySequence<byte>(into, 0, length)
             : throw new RpcException(new Status(

@@ -105,7 +105,11 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
         // More than a client has reason to send ahead of the answers.
         private const int WaitingMax = 16384;
 
-        private readonly Queue<TRequest> _waiting = new();
+        // Of what waits, all but the first: without a bound, a client that reads nothing could make this process hold anything.
+        private const long WaitingBytesMax = 4 << 20;
+
+        private readonly Queue<(TRequest Request, long Bytes)> _waiting = new();
+        private long _waitingBytes;
         private TaskCompletionSource<bool>? _reader;
         private bool _ended;
 
@@ -118,9 +122,10 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
             TaskCompletionSource<bool> come;
             lock (_waiting)
             {
-                if (_waiting.TryDequeue(out TRequest? next))
+                if (_waiting.TryDequeue(out (TRequest Request, long Bytes) next))
                 {
-                    Current = next;
+                    Current = next.Request;
+                    _waitingBytes -= next.Bytes;
                     return true;
                 }
 
@@ -154,9 +159,10 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
             TRequest request = GrpcPayload.Read(owner.Method.RequestMarshaller, payload);
             lock (_waiting)
             {
-                if (_waiting.Count < WaitingMax)
+                if (_waiting.Count == 0 || (_waiting.Count < WaitingMax && _waitingBytes + payload.Length <= WaitingBytesMax))
                 {
-                    _waiting.Enqueue(request);
+                    _waiting.Enqueue((request, payload.Length));
+                    _waitingBytes += payload.Length;
                     Wake();
                     return;
                 }

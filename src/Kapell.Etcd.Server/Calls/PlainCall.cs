@@ -36,8 +36,27 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
 
     private async Task RunAsync()
     {
-        DefaultHttpContext context = new() { RequestServices = services, RequestAborted = stream.Ending };
-        HttpRequest request = context.Request;
+        // Whatever goes wrong, the client hears of it.
+        try
+        {
+            DefaultHttpContext context = new() { RequestServices = services, RequestAborted = stream.Ending };
+            Describe(context.Request);
+            context.Features.Set(responder.Connection.Features.Get<ITlsConnectionFeature>());
+            context.Features.Set(responder.Connection.Features.Get<Http.PortGuard>());
+            await using Body body = new(context, responder, stream);
+            context.Response.Body = body;
+            await application(context);
+            body.Finish();
+        }
+        catch (Exception)
+        {
+            responder.Reset(stream, Http2ErrorCode.InternalError);
+        }
+    }
+
+    /// <exception cref="ArgumentException">The path is none.</exception>
+    private void Describe(HttpRequest request)
+    {
         string target = "/";
         foreach (HpackHeader header in stream.Headers)
         {
@@ -56,19 +75,6 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
         request.QueryString = new QueryString(question < 0 ? "" : target[question..]);
         request.Protocol = "HTTP/2";
         request.Body = new MemoryStream(_body.WrittenMemory.ToArray(), writable: false);
-        context.Features.Set(responder.Connection.Features.Get<ITlsConnectionFeature>());
-        context.Features.Set(responder.Connection.Features.Get<Http.PortGuard>());
-        await using Body body = new(context, responder, stream);
-        context.Response.Body = body;
-        try
-        {
-            await application(context);
-            body.Finish();
-        }
-        catch (Exception)
-        {
-            responder.Reset(stream, Http2ErrorCode.InternalError);
-        }
     }
 
     /// <summary>The response's body: its first write sends the headers.</summary>

@@ -21,9 +21,13 @@ internal sealed class CheckpointTaker(
     // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
     private const int BytesOfAnEntry = 256;
 
+    // A disk without space has none at the next entry either; each try reads the whole store.
+    private const long PauseAfterFailureMilliseconds = 30_000;
+
     private readonly CancellationTokenSource _stopping = new();
     private LogIndex _last = replica.AppliedPosition.Index;
     private long _lastBytes;
+    private long _pausedUntil;
     private Task _running = Task.CompletedTask;
 
     public LogIndex Last => _last;
@@ -45,7 +49,7 @@ internal sealed class CheckpointTaker(
         long bytesBetween = Math.Max(BytesBetweenMin, replica.Applier.Store.LiveBytes / 8);
         bool due = entries >= entriesBetween && bytes + ((long)entries * BytesOfAnEntry) >= bytesBetween;
         due |= replica.Raft.CheckpointWanted && entries > 0;
-        if (!due || !_running.IsCompleted)
+        if (!due || !_running.IsCompleted || host.NowMilliseconds < Interlocked.Read(ref _pausedUntil))
         {
             return;
         }
@@ -90,7 +94,8 @@ internal sealed class CheckpointTaker(
         }
         catch (Exception e) when (e is IOException or TimeoutException)
         {
-            Log.CheckpointFailed(logger, e);
+            Interlocked.Exchange(ref _pausedUntil, host.NowMilliseconds + PauseAfterFailureMilliseconds);
+            Log.CheckpointFailed(logger, e.Message);
             host.PostOwned(replica.CheckpointFailed);
         }
     }

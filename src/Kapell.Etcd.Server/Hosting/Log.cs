@@ -19,8 +19,8 @@ internal static partial class Log
     [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "checkpoint at entry {Index}: {Bytes} bytes")]
     public static partial void CheckpointTaken(ILogger logger, ulong index, long bytes);
 
-    [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "a checkpoint failed; the log is kept, and it is tried again")]
-    public static partial void CheckpointFailed(ILogger logger, Exception cause);
+    [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "a checkpoint failed; the log is kept, and it is tried again later: {Reason}")]
+    public static partial void CheckpointFailed(ILogger logger, string reason);
 
     [LoggerMessage(EventId = 1005, Level = LogLevel.Warning, Message = "{Used} bytes of the quota of {Quota} are used: writes are refused until there is space")]
     public static partial void NoSpace(ILogger logger, long used, long quota);

@@ -303,13 +303,20 @@ internal static class ReplicaLoader
             }
 
             // An entry at an index written before voids what stood there and after it.
-            int at = Entries.Count == 0 ? 0 : (int)(entry.Index.Value - Entries[0].Index.Value);
-            if (entry.Index.Value < (Entries.Count == 0 ? 0 : Entries[0].Index.Value) || at > Entries.Count)
+            ulong first = Entries.Count == 0 ? entry.Index.Value : Entries[0].Index.Value;
+            if (entry.Index.Value < first || entry.Index.Value - first > (ulong)Entries.Count)
             {
                 throw new InvalidDataException($"the write-ahead log has entry {entry.Index} after {Entries[^1].Index}");
             }
 
+            int at = (int)(entry.Index.Value - first);
             Entries.RemoveRange(at, Entries.Count - at);
+            Term before = at > 0 ? Entries[^1].Term : default;
+            if (entry.Term < before)
+            {
+                throw new InvalidDataException($"the write-ahead log has entry {entry.Index} of term {entry.Term} after one of term {before}");
+            }
+
             Entries.Add(entry);
         }
     }

@@ -12,7 +12,8 @@ namespace Kapell.Etcd.Server.Peers;
 /// </summary>
 internal static class ClusterJoin
 {
-    private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(2);
+    // etcd: server/etcdserver/cluster_util.go. One that is not there is found out by connecting; one that is slow may have much to do.
+    private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(10);
 
     /// <summary>The founders, numbered as every one of them numbers them.</summary>
     public static Founding New(EtcdOptions options)

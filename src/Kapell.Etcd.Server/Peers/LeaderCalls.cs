@@ -40,29 +40,9 @@ public sealed class LeaderCalls
 
     internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation) =>
         await _host.OwnAsync<(EtcdError?, LeaseKeepAliveResponse?)>(
-            replica =>
-            {
-                if (replica.Raft.Role != Role.Leader)
-                {
-                    return (EtcdError.NotLeader, null);
-                }
-
-                MvccStore store = replica.Applier.Store;
-                long ttl = Math.Max(0, store.Leases.Renew(id, replica.Applier.NowMilliseconds));
-                if (ttl > 0 && store.Leases.IsRemembered(id))
-                {
-                    replica.ForgetTimeLeft(id);
-                }
-
-                return (null, new LeaseKeepAliveResponse
-                {
-                    Header = replica.Header.ToMessage(store.Revision),
-                    ID = id,
-
-                    // etcd: lease.go: a lease that is not there is answered with TTL 0, not with an error.
-                    TTL = ttl,
-                });
-            },
+            replica => replica.RenewLease(id) is { } ttl
+                ? (null, new LeaseKeepAliveResponse { Header = replica.Header.ToMessage(replica.Applier.Store.Revision), ID = id, TTL = ttl })
+                : (EtcdError.NotLeader, null),
             cancellation);
 
     internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)

@@ -9,6 +9,8 @@ namespace Kapell.Etcd.Server.Peers;
 internal static class PeerAddress
 {
     public const string SocketHost = "unix-socket-";
+    private const int LevelTcp = 6;
+    private const int OptionUserTimeout = 18; // Linux: TCP_USER_TIMEOUT
     private static readonly HttpRequestOptionsKey<string> Socket = new("kapell-socket");
 
     /// <param name="method">Of HTTP.</param>
@@ -28,12 +30,17 @@ internal static class PeerAddress
         return request;
     }
 
-    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancellation)
+    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, TimeSpan silenceMax, CancellationToken cancellation)
     {
         bool isUnix = context.InitialRequestMessage.Options.TryGetValue(Socket, out string? path);
         System.Net.Sockets.Socket socket = isUnix ? new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) : new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
+            if (!isUnix)
+            {
+                socket.SetRawSocketOption(LevelTcp, OptionUserTimeout, BitConverter.GetBytes((int)silenceMax.TotalMilliseconds));
+            }
+
             await (isUnix ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path!), cancellation) : socket.ConnectAsync(context.DnsEndPoint, cancellation));
             return new NetworkStream(socket, ownsSocket: true);
         }

@@ -15,16 +15,20 @@ internal static class PeerClient
             ? errors & ~SslPolicyErrors.RemoteCertificateNameMismatch
             : errors;
 
-    public static HttpClient Create(TlsSettings? tls)
+    /// <param name="silenceMax">
+    /// How long what was sent may stay without the other machine's word of receipt, before the connection counts as broken. Without this
+    /// bound the kernel repeats it at longer and longer intervals, and a cut of seconds goes on for as long again after it was mended.
+    /// </param>
+    public static HttpClient Create(TlsSettings? tls, TimeSpan silenceMax)
     {
         SocketsHttpHandler handler = new()
         {
             ConnectTimeout = ConnectTimeout,
-            ConnectCallback = PeerAddress.ConnectAsync,
             UseProxy = false,
             UseCookies = false,
             AllowAutoRedirect = false,
             PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
+            ConnectCallback = (context, cancellation) => PeerAddress.ConnectAsync(context, silenceMax, cancellation),
         };
         if (tls is not null)
         {

@@ -99,6 +99,7 @@ internal sealed class PeerServer : IAsyncDisposable
 
     private void Map()
     {
+        _app.Use(RefuseNonsenseAsync);
         _app.UseRouting();
         _app.MapGet(PeerProtocol.StreamPath + "/{lane}", context => GuardedAsync(context, StreamAsync));
         _app.MapPost(PeerProtocol.SnapshotPath, context => GuardedAsync(context, SnapshotAsync));
@@ -110,6 +111,23 @@ internal sealed class PeerServer : IAsyncDisposable
         _app.MapGet(PeerProtocol.ViewPath, ViewAsync);
         _app.MapGet(PeerProtocol.MembersPath, MembersAsync);
         _app.MapGet("/version", static context => HealthEndpoints.WriteVersionAsync(context));
+    }
+
+    /// <summary>What cannot be read is the caller's fault, and no reason to complain here.</summary>
+    private static async Task RefuseNonsenseAsync(HttpContext context, RequestDelegate next)
+    {
+        try
+        {
+            await next(context);
+        }
+        catch (Exception e) when (e is InvalidProtocolBufferException or Microsoft.AspNetCore.Http.BadHttpRequestException && !context.Response.HasStarted)
+        {
+            await RefuseAsync(context, 400, e.Message);
+        }
+        catch (Exception e) when (e is ConnectionResetException || (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested))
+        {
+            // The caller has gone.
+        }
     }
 
     /// <summary>Only a member of this cluster that means this member gets in.</summary>
@@ -199,6 +217,12 @@ internal sealed class PeerServer : IAsyncDisposable
                     throw new InvalidDataException($"a message in the name of {message.From}");
                 }
 
+                if (message is ForwardedProposal proposal && !proposal.Entries.All(IsCommand))
+                {
+                    // In the log it would stop every member that comes to it, at every start.
+                    throw new InvalidDataException("a proposal that is no command");
+                }
+
                 _host.Received(message);
             }
 
@@ -210,6 +234,18 @@ internal sealed class PeerServer : IAsyncDisposable
             {
                 WorkBatch.End();
             }
+        }
+    }
+
+    internal static bool IsCommand(ProposedEntry entry)
+    {
+        try
+        {
+            return entry.Kind == EntryKind.ConfChange ? ConfChange.TryDecode(entry.Data, out _) : Command.Decode(entry.Data.Span).Request is not null;
+        }
+        catch (InvalidDataException)
+        {
+            return false;
         }
     }
 

@@ -86,7 +86,18 @@ public readonly record struct Command(ulong Id, CommandKind Kind, IMessage Reque
         CommandKind kind = (CommandKind)(data[8] & ~CallerFlag);
         ReadOnlySpan<byte> body = data[PrefixBytes..];
         Caller caller = (data[8] & CallerFlag) == 0 ? default : ReadCaller(ref body);
-        IMessage request = kind switch
+        try
+        {
+            return new Command(IdOf(data), kind, Parse(kind, body)) { Caller = caller };
+        }
+        catch (InvalidProtocolBufferException e)
+        {
+            throw new InvalidDataException($"log entry holds a {kind} that cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static IMessage Parse(CommandKind kind, ReadOnlySpan<byte> body) =>
+        kind switch
         {
             CommandKind.Put => PutRequest.Parser.ParseFrom(body),
             CommandKind.DeleteRange => DeleteRangeRequest.Parser.ParseFrom(body),
@@ -109,10 +120,8 @@ public readonly record struct Command(ulong Id, CommandKind Kind, IMessage Reque
             CommandKind.RoleRevokePermission => AuthRoleRevokePermissionRequest.Parser.ParseFrom(body),
             CommandKind.LeaseCheckpoint => LeaseCheckpointRequest.Parser.ParseFrom(body),
             CommandKind.TokenGrant => TokenGrant.Parser.ParseFrom(body),
-            _ => throw new InvalidDataException($"log entry holds the unknown command {data[8]}: written by a newer version?"),
+            _ => throw new InvalidDataException($"log entry holds the unknown command {(byte)kind}: written by a newer version?"),
         };
-        return new Command(IdOf(data), kind, request) { Caller = caller };
-    }
 
     private static Caller ReadCaller(ref ReadOnlySpan<byte> body)
     {

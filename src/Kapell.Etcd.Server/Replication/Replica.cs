@@ -162,6 +162,27 @@ public sealed class Replica : IDisposable
         return ready;
     }
 
+    /// <summary>
+    /// Starts the time of the lease anew: its TTL, 0 when there is no such lease; null when this member does not lead, or has been elected
+    /// in this turn and has not begun to keep the time of leases.
+    /// </summary>
+    public long? RenewLease(long id)
+    {
+        if (_raft.Role != Role.Leader || !_wasLeader)
+        {
+            return null;
+        }
+
+        // etcd: lease.go: a lease that is not there is answered with TTL 0, not with an error.
+        long ttl = Math.Max(0, _applier.Store.Leases.Renew(id, _applier.NowMilliseconds));
+        if (ttl > 0 && _applier.Store.Leases.IsRemembered(id))
+        {
+            ForgetTimeLeft(id);
+        }
+
+        return ttl;
+    }
+
     /// <summary>Carries out entries that <see cref="Ready.Committed"/> gave, in order.</summary>
     public void Apply(IReadOnlyList<Entry> entries, IReplicaWaiters waiters)
     {

@@ -42,7 +42,7 @@ internal static class CheckpointFormat
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(head[8..]);
         return version == Version
             ? BinaryPrimitives.ReadUInt64LittleEndian(head[16..])
-            : throw new CorruptLogException(path, 8, $"format version {version} is not known to this program (it knows {Version})");
+            : throw new UnknownFormatException(path, version, Version);
     }
 
     public static uint BlockCrc(uint previous, ReadOnlySpan<byte> block) =>

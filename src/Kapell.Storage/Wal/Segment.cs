@@ -48,7 +48,7 @@ internal static class Segment
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]);
         if (version != Version)
         {
-            throw new CorruptLogException(file, 8, $"format version {version} is not known to this program (it knows {Version})");
+            throw new UnknownFormatException(file, version, Version);
         }
 
         ulong written = BinaryPrimitives.ReadUInt64LittleEndian(bytes[16..]);

@@ -1,7 +1,9 @@
 using Google.Protobuf;
+using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
+using Kapell.Raft;
 using Xunit;
 
 namespace Kapell.Etcd.Tests.Replication;
@@ -18,6 +20,25 @@ public sealed class ReplicaTests
         Assert.Equal(2, one.Store.Revision);
         one.Propose(CommandKind.Put, Put("a", "2"), wanted: false);
         Assert.Equal(3, one.Store.Revision);
+    }
+
+    [Fact]
+    public void A_leader_that_was_elected_in_this_turn_renews_no_lease_yet()
+    {
+        (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
+        RaftNode raft = new(new RaftConfig { Id = self, Prng = new Prng(1), PreVote = false }, new RaftStart());
+        raft.Bootstrap([.. Enumerable.Range(1, 3).Select(static i => ConfChange.Of(
+            ConfChangeKind.AddVoter, new MemberId((ulong)i), new MembershipContext(0, new Member { ID = (ulong)i }).Encode()))]);
+        using Replica replica = new(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
+        Turn(replica);
+        raft.Campaign();
+        Turn(replica);
+        Assert.Null(replica.RenewLease(7));
+        raft.Step(new VoteResponse(other, self, raft.Term, false, true));
+        Assert.Equal(Kapell.Raft.Role.Leader, raft.Role);
+        Assert.Null(replica.RenewLease(7));
+        Turn(replica);
+        Assert.Equal(0, replica.RenewLease(7));
     }
 
     [Fact]
@@ -164,4 +185,28 @@ public sealed class ReplicaTests
     private static PutRequest Put(string key, string value) => new() { Key = Bytes(key), Value = ByteString.CopyFromUtf8(value) };
 
     private static ByteString Bytes(string text) => ByteString.CopyFromUtf8(text);
+
+    private static void Turn(Replica replica)
+    {
+        while (replica.Raft.HasReady)
+        {
+            Ready ready = replica.TakeReady();
+            if (ready.NeedsPersist)
+            {
+                replica.Raft.Persisted(ready.Number);
+            }
+
+            replica.Apply(ready.Committed, new Nobody());
+        }
+    }
+
+    private sealed class Nobody : IReplicaWaiters
+    {
+        public bool IsWaiting(ulong requestId) => false;
+
+        public void Complete(ulong requestId, ApplyOutcome outcome)
+        {
+            // Nobody waits.
+        }
+    }
 }

@@ -44,7 +44,7 @@ internal sealed class Load(TestCluster cluster, StoreCalls calls, CancellationTo
                 await Task.Delay(answered ? TimeSpan.Zero : AfterRefusal, CancellationToken.None);
             }
 
-            await Task.Delay(prng.NextInt(0, 12), CancellationToken.None);
+            await Task.Delay(prng.NextInt(0, 24), CancellationToken.None);
         }
     }
 

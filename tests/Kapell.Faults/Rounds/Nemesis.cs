@@ -6,6 +6,8 @@ namespace Kapell.Faults.Rounds;
 /// <summary>Does random faults, several at once, each to a member that no other fault holds at that time.</summary>
 internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng)
 {
+    private const string DiskFull = "the disk is full";
+    private const int CheckpointFailuresMax = 4; // One and what a new life of the member tries.
     private readonly HashSet<int> _held = [];
     private readonly List<string> _story = [];
     private readonly Lock _lock = new();
@@ -154,12 +156,13 @@ internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng
                 break;
             case "full-disk":
                 member.MayEnd = true;
-                member.Note("the disk is full");
+                member.Note(DiskFull);
                 member.Disk.Fill(own.NextInt(0, 3) << 20);
                 await FillLogAsync(member);
                 await Task.Delay(milliseconds);
                 member.Note("the disk is empty");
                 member.Disk.Empty();
+                SaysItOnce(member);
                 RestartEnded(member, "no space");
                 break;
             default:
@@ -167,6 +170,17 @@ internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng
                 await Task.Delay(milliseconds);
                 cluster.Start(member.Index);
                 break;
+        }
+    }
+
+    /// <summary>A checkpoint that found no room must not be begun again and again.</summary>
+    private void SaysItOnce(Member member)
+    {
+        string words = member.LastWords(1 << 20);
+        int failures = words[Math.Max(0, words.LastIndexOf(DiskFull, StringComparison.Ordinal))..].Split("a checkpoint failed").Length - 1;
+        if (failures > CheckpointFailuresMax)
+        {
+            throw cluster.Fail($"{member.Name} tried {failures} checkpoints on a full disk");
         }
     }
 

@@ -13,7 +13,7 @@ namespace Kapell.Faults.Rounds;
 /// </summary>
 internal sealed class Round(TestCluster cluster, FaultCounts counts, int number, Prng prng)
 {
-    private const int Clients = 6;
+    private const int Clients = 4;
     private const int LeaseClients = 2;
     private const int Watchers = 3;
     private static readonly TimeSpan LeaseWait = TimeSpan.FromSeconds(15);

@@ -2,6 +2,7 @@ using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Rpc;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 
 namespace Kapell.Etcd.Server.Http.Gateway;
@@ -55,7 +56,11 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         {
             await exchange.RefuseAsync(e.Status);
         }
-        catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
+        catch (BadHttpRequestException e) when (!exchange.HasBegun)
+        {
+            await exchange.RefuseAsync(new Status(StatusCode.InvalidArgument, e.Message));
+        }
+        catch (Exception e) when (e is ConnectionResetException || (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested))
         {
             // The client has gone: there is nobody to tell.
         }

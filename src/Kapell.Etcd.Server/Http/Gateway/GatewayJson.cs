@@ -29,7 +29,8 @@ internal static class GatewayJson
         {
             return Parser.Parse(WithExactNumbers(json), type);
         }
-        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidOperationException or FormatException or JsonException)
+        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidJsonException or InvalidOperationException or FormatException or OverflowException
+            or JsonException)
         {
             throw new RpcException(new Status(StatusCode.InvalidArgument, e.Message));
         }
