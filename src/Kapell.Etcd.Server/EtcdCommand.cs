@@ -184,6 +184,11 @@ public static class EtcdCommand
         Task compacting = Task.WhenAll(compactor.RunAsync(ending.Token), comparing.RunAsync(ending.Token));
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
+        if (!host.Ended.IsCompleted)
+        {
+            await Handover.RunAsync(host, transport.IsConnected);
+        }
+
         await ending.CancelAsync();
         await Task.WhenAll(attributes, compacting);
         if (stopping.IsCancellationRequested || await host.Ended is not { } cause)

@@ -16,7 +16,7 @@ internal static partial class Log
     [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "serving client requests on {Addresses}")]
     public static partial void Serving(ILogger logger, string addresses);
 
-    [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "checkpoint at entry {Index}: {Bytes} bytes")]
+    [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "saved snapshot: checkpoint at entry {Index}, {Bytes} bytes")]
     public static partial void CheckpointTaken(ILogger logger, ulong index, long bytes);
 
     [LoggerMessage(EventId = 1004, Level = LogLevel.Warning, Message = "a checkpoint failed; the log is kept, and it is tried again later: {Reason}")]
@@ -37,13 +37,13 @@ internal static partial class Log
     [LoggerMessage(EventId = 1011, Level = LogLevel.Warning, Message = "lost the connection to peer {Member} ({Lane}), trying again: {Reason}")]
     public static partial void PeerTrouble(ILogger logger, MemberId member, Lane lane, string reason);
 
-    [LoggerMessage(EventId = 1012, Level = LogLevel.Information, Message = "sent a checkpoint of {Bytes} bytes to {Member}")]
+    [LoggerMessage(EventId = 1012, Level = LogLevel.Information, Message = "sent database snapshot: a checkpoint of {Bytes} bytes, to {Member}")]
     public static partial void SnapshotSent(ILogger logger, MemberId member, long bytes);
 
     [LoggerMessage(EventId = 1013, Level = LogLevel.Warning, Message = "a checkpoint for {Member} did not arrive, it is tried again: {Reason}")]
     public static partial void SnapshotRefused(ILogger logger, MemberId member, string reason);
 
-    [LoggerMessage(EventId = 1014, Level = LogLevel.Information, Message = "the leader's checkpoint at entry {Index} replaced the store")]
+    [LoggerMessage(EventId = 1014, Level = LogLevel.Information, Message = "applied snapshot: the leader's checkpoint at entry {Index} replaced the store")]
     public static partial void CheckpointInstalled(ILogger logger, ulong index);
 
     [LoggerMessage(EventId = 1015, Level = LogLevel.Information, Message = "members are now {Members}")]
