@@ -73,7 +73,7 @@ internal static class BenchCommand
         {
             (Name, Target) = (name, target);
             Scenario = Open(target, options);
-            Runner = new Runner(options, Scenario, pid);
+            Runner = new Runner(options, Scenario, [pid]);
         }
 
         public string Name { get; }
@@ -85,22 +85,22 @@ internal static class BenchCommand
         public Runner Runner { get; }
 
         public List<RunResult> Results { get; } = [];
-
-        private static IScenario Open(string target, BenchOptions options) => options.Scenario switch
-        {
-            "put" => new PutScenario(target, options),
-            "range" => new RangeScenario(target, options, serializable: false),
-            "range-serial" => new RangeScenario(target, options, serializable: true),
-            "list" => new ListScenario(target, options),
-            "txn" => new TxnScenario(target, options),
-            "watch" => new WatchScenario(target, options),
-            "lease" => new LeaseScenario(target, options),
-            "kube-create" => new KubeScenario(target, options, KubeOperation.Create),
-            "kube-get" => new KubeScenario(target, options, KubeOperation.Get),
-            "kube-list" => new KubeScenario(target, options, KubeOperation.List),
-            "kube-patch" => new KubeScenario(target, options, KubeOperation.Patch),
-            "kube-watch" => new KubeWatchScenario(target, options),
-            _ => throw new FlagException($"unknown scenario \"{options.Scenario}\""),
-        };
     }
+
+    public static IScenario Open(string target, BenchOptions options) => options.Scenario switch
+    {
+        "put" => new PutScenario(target, options),
+        "range" => new RangeScenario(target, options, serializable: false),
+        "range-serial" => new RangeScenario(target, options, serializable: true),
+        "list" => new ListScenario(target, options),
+        "txn" => new TxnScenario(target, options),
+        "watch" => new WatchScenario(target, options),
+        "lease" => new LeaseScenario(target, options),
+        "kube-create" => new KubeScenario(target, options, KubeOperation.Create),
+        "kube-get" => new KubeScenario(target, options, KubeOperation.Get),
+        "kube-list" => new KubeScenario(target, options, KubeOperation.List),
+        "kube-patch" => new KubeScenario(target, options, KubeOperation.Patch),
+        "kube-watch" => new KubeWatchScenario(target, options),
+        _ => throw new FlagException($"unknown scenario \"{options.Scenario}\""),
+    };
 }

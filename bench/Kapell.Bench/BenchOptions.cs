@@ -23,6 +23,7 @@ internal sealed class BenchOptions
           kube-patch        merge patch of a ConfigMap
           kube-watch        patch ConfigMaps that --watchers watch; also prints the time from patch to event
         With flags of their own (scale --help):
+          suite             every operation on Kapell's store and etcd in turn: a table and charts
           watches           memory of the server per watch
           scale             growth of cost and memory with the number of keys, and a steady load on the full store
         """);

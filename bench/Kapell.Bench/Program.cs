@@ -1,6 +1,7 @@
 using Kapell.Base;
 using Kapell.Bench;
 using Kapell.Bench.Scale;
+using Kapell.Bench.Suite;
 
 using CancellationTokenSource stopping = new();
 Console.CancelKeyPress += (_, e) =>
@@ -14,6 +15,7 @@ try
     {
         ["scale", .. string[] rest] => await ScaleCommand.RunAsync(rest, Console.Out, stopping.Token),
         ["watches", .. string[] rest] => await WatchesCommand.RunAsync(rest, Console.Out, stopping.Token),
+        ["suite", .. string[] rest] => await SuiteCommand.RunAsync(rest, Console.Out, stopping.Token),
         _ => await BenchCommand.RunAsync(args, Console.Out, stopping.Token),
     };
 }

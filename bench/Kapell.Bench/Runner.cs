@@ -13,7 +13,8 @@ internal sealed record RunResult(
 }
 
 /// <summary>A closed loop: each client begins its next operation when the last one is answered.</summary>
-internal sealed class Runner(BenchOptions options, IScenario scenario, int serverPid)
+/// <param name="pids">The processes whose CPU and memory count, all together; none: not measured.</param>
+internal sealed class Runner(BenchOptions options, IScenario scenario, IReadOnlyList<int> pids)
 {
     private long _next;
 
@@ -35,11 +36,11 @@ internal sealed class Runner(BenchOptions options, IScenario scenario, int serve
     {
         scenario.Deliveries?.Reset();
         LatencyRecorder latency = new();
-        ServerUsage? before = ServerProcess.Sample(serverPid);
+        ServerUsage? before = ServerProcess.Sample(pids);
         long start = Stopwatch.GetTimestamp();
         (long errors, string firstError) = await LoadAsync(latency, options.Total.Value, options.Duration.Value, cancellation);
         TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
-        ServerUsage? after = ServerProcess.Sample(serverPid);
+        ServerUsage? after = ServerProcess.Sample(pids);
         return new RunResult(
             latency.Total(), errors, firstError, elapsed, latency, scenario.Deliveries,
             after?.Cpu - before?.Cpu, after?.ResidentBytes ?? 0);

@@ -10,6 +10,18 @@ internal static class ServerProcess
     // USER_HZ: 100 on every Linux that .NET runs on.
     private const long TicksPerSecond = 100;
 
+    /// <summary>The sum; null when there is none.</summary>
+    public static ServerUsage? Sample(IReadOnlyList<int> pids)
+    {
+        ServerUsage? all = null;
+        foreach (ServerUsage one in pids.Select(Sample).OfType<ServerUsage>())
+        {
+            all = new ServerUsage((all?.Cpu ?? TimeSpan.Zero) + one.Cpu, (all?.ResidentBytes ?? 0) + one.ResidentBytes);
+        }
+
+        return all;
+    }
+
     /// <summary>Null without a process id; a process that does not exist is an error of the caller.</summary>
     public static ServerUsage? Sample(int pid)
     {
