@@ -40,9 +40,14 @@ public sealed class LeaderCalls
 
     internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation) =>
         await _host.OwnAsync<(EtcdError?, LeaseKeepAliveResponse?)>(
-            replica => replica.RenewLease(id) is { } ttl
-                ? (null, new LeaseKeepAliveResponse { Header = replica.Header.ToMessage(replica.Applier.Store.Revision), ID = id, TTL = ttl })
-                : (EtcdError.NotLeader, null),
+            replica =>
+            {
+                // The turn may have begun before the client asked, and its time must not be less than it was told.
+                replica.SetTime(_host.NowMilliseconds);
+                return replica.RenewLease(id) is { } ttl
+                    ? (null, new LeaseKeepAliveResponse { Header = replica.Header.ToMessage(replica.Applier.Store.Revision), ID = id, TTL = ttl })
+                    : (EtcdError.NotLeader, null);
+            },
             cancellation);
 
     internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)

@@ -63,11 +63,11 @@ internal sealed class LiveProcess : IDisposable
         return _process.HasExited ? 0 : _process.Threads.Count;
     }
 
-    /// <summary>Healthy, alarms aside, within half a minute.</summary>
+    /// <summary>Healthy, alarms aside, within a minute and a half.</summary>
     public async Task<bool> IsWellAsync()
     {
         long begun = Stopwatch.GetTimestamp();
-        while (!HasExited && Stopwatch.GetElapsedTime(begun) < TimeSpan.FromSeconds(30))
+        while (!HasExited && Stopwatch.GetElapsedTime(begun) < TimeSpan.FromSeconds(90))
         {
             try
             {
