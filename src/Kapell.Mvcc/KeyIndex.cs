@@ -89,6 +89,19 @@ internal sealed unsafe class KeyIndex : IDisposable
         Bytes += entry->BlockBytes;
     }
 
+    /// <summary>As <see cref="Append"/>; false when the key has a later change already.</summary>
+    public bool TryAppend(KeyCursor at, RevisionItem item)
+    {
+        KeyEntry* entry = At(at);
+        if (entry->Newest.Main > item.Main)
+        {
+            return false;
+        }
+
+        Append(entry, item);
+        return true;
+    }
+
     public void DropOldest(KeyEntry* entry, int count)
     {
         Bytes -= entry->BlockBytes;

@@ -314,19 +314,20 @@ public sealed unsafe class MvccStore : IDisposable
     }
 
     /// <summary>For a checkpoint being read: one record; a record older than the compaction is in the index only.</summary>
+    /// <exception cref="FormatException">It is no record, or does not follow what came before it.</exception>
     internal void RestoreRecord(ReadOnlySpan<byte> bytes, uint sub, bool tombstone, bool inLog)
     {
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
         RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
         RevisionItem item = new() { Main = record.ModRevision, Address = address };
-        if (_index.TryFind(record.Key, out KeyCursor cursor))
-        {
-            _index.Append(_index.At(cursor), item);
-        }
-        else
+        if (!_index.TryFind(record.Key, out KeyCursor cursor))
         {
             _index.Insert(cursor, item);
+        }
+        else if (!_index.TryAppend(cursor, item))
+        {
+            throw new FormatException($"a change of revision {item.Main} stands behind a later one of the same key");
         }
 
         if (inLog)
