@@ -54,7 +54,8 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
             return EtcdError.MemberNotEnoughStarted;
         }
 
-        return voters.All(IsReachable) ? null : EtcdError.Unhealthy;
+        // Counted as if the new one were not there: the others must do without it. etcd: isConnectedToQuorumAfterAddingNewMemberSince
+        return voters.Length == 1 || voters.Count(IsReachable) >= quorumAfter ? null : EtcdError.Unhealthy;
     }
 
     public EtcdError? JudgeRemove(ulong id)

@@ -166,6 +166,11 @@ public sealed class EtcdutlCommand
             SkipHashCheck = skip.Value,
             RevisionBump = bump.Value,
         }));
+        foreach (string member in cluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            await _errors.WriteLineAsync($"added member {member}"); // As etcd's log says it.
+        }
+
         return 0;
     }
 

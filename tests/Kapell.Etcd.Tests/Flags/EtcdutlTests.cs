@@ -1,0 +1,36 @@
+using Kapell.Etcd.Server.Snapshots;
+using Xunit;
+
+namespace Kapell.Etcd.Tests.Flags;
+
+public sealed class EtcdutlTests
+{
+    [Theory]
+    [InlineData("--write-out json version")]
+    [InlineData("-w=table version")]
+    [InlineData("version")]
+    public async Task The_common_flag_may_stand_before_the_command(string line)
+    {
+        using StringWriter output = new();
+        Assert.Equal(0, await new EtcdutlCommand(output, TextWriter.Null).RunAsync(line.Split(' ')));
+        Assert.Contains("etcdutl version: 3.", output.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Defrag_looks_for_a_member()
+    {
+        string directory = Directory.CreateTempSubdirectory("kapell-defrag").FullName;
+        try
+        {
+            using StringWriter said = new();
+            Assert.Equal(1, await new EtcdutlCommand(said, said).RunAsync(["defrag", "--data-dir", directory]));
+            Directory.CreateDirectory(Path.Combine(directory, "member"));
+            Assert.Equal(0, await new EtcdutlCommand(said, said).RunAsync(["defrag", "--data-dir", directory]));
+            Assert.Contains("finished defragmenting directory", said.ToString(), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+    }
+}
