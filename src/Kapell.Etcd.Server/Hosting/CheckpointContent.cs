@@ -48,15 +48,21 @@ internal static class CheckpointContent
         });
 
     /// <summary>Writes it all; <paramref name="guarded"/> runs a piece of work while nobody changes the store.</summary>
-    public static void Write(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, CancellationToken stopping)
+    public static void Write(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, CancellationToken stopping) =>
+        Write(output, head, source, guarded, static () => { }, stopping);
+
+    /// <param name="between">Called after each piece.</param>
+    public static void Write(
+        Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, Action between, CancellationToken stopping)
     {
         foreach (long _ in WritePieces(output, head, source, guarded, PieceBytes))
         {
             stopping.ThrowIfCancellationRequested();
+            between();
         }
     }
 
-    /// <summary>As <see cref="Write"/>, one piece each time the caller moves on; it is whole when the sequence ends. Gives the bytes of each.</summary>
+    /// <summary>As writing it all, one piece each time the caller moves on; it is whole when the sequence ends. Gives the bytes of each.</summary>
     public static IEnumerable<long> WritePieces(Stream output, CheckpointHead head, CheckpointSource source, Action<Action> guarded, int pieceBytes)
     {
         byte[] encoded = head.ToByteArray();

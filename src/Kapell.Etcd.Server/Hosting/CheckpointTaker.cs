@@ -17,6 +17,7 @@ internal sealed class CheckpointTaker(
 {
     private const int Kept = 2;
     private const long BytesBetweenMin = 16 << 20;
+    private static readonly TimeSpan PauseMax = TimeSpan.FromMilliseconds(100);
 
     // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
     private const int BytesOfAnEntry = 256;
@@ -27,6 +28,7 @@ internal sealed class CheckpointTaker(
     private readonly CancellationTokenSource _stopping = new();
     private LogIndex _last = replica.AppliedPosition.Index;
     private long _lastBytes;
+    private long _pieceBegun;
     private long _pausedUntil;
     private Task _running = Task.CompletedTask;
 
@@ -100,13 +102,22 @@ internal sealed class CheckpointTaker(
         }
     }
 
+    /// <summary>As long as the piece took: half of the disk, and of one core, stays for the others.</summary>
+    private void Pause()
+    {
+        TimeSpan took = host.Time.GetElapsedTime(_pieceBegun);
+        _stopping.Token.WaitHandle.WaitOne(took < PauseMax ? took : PauseMax);
+        _pieceBegun = host.Time.GetTimestamp();
+    }
+
     private CheckpointInfo Write(
         string into, CheckpointHead head, CheckpointSource source, CancellationToken cancellation)
     {
         try
         {
             using CheckpointWriteStream writer = CheckpointFile.Create(disk, into, head.Index);
-            CheckpointContent.Write(writer, head, source, host.WhileUnchanged, cancellation);
+            _pieceBegun = host.Time.GetTimestamp();
+            CheckpointContent.Write(writer, head, source, host.WhileUnchanged, Pause, cancellation);
             return writer.Commit();
         }
         finally

@@ -9,6 +9,9 @@ namespace Kapell.Storage.Checkpoints;
 /// </summary>
 public sealed class CheckpointWriteStream : Stream
 {
+    // A flush of gigabytes at the end would hold up every flush of the log beside it for as long.
+    private const long UnflushedBytesMax = 1 << 20;
+
     private readonly IDisk _disk;
     private readonly string _directory;
     private readonly string _temporary;
@@ -17,6 +20,7 @@ public sealed class CheckpointWriteStream : Stream
     private readonly byte[] _block = new byte[CheckpointFormat.BlockHeadBytes + CheckpointFormat.BlockBytes];
     private int _filled;
     private long _offset;
+    private long _flushed;
     private ulong _total;
     private uint _crc;
     private bool _done;
@@ -83,7 +87,7 @@ public sealed class CheckpointWriteStream : Stream
         return new CheckpointInfo(path, _tag, _offset);
     }
 
-    /// <summary>Nothing to do: a block is written when it is full, and all is flushed by <see cref="Commit"/>.</summary>
+    /// <summary>Nothing to do: a block is written when it is full, and flushed with some others.</summary>
     public override void Flush()
     {
     }
@@ -121,5 +125,10 @@ public sealed class CheckpointWriteStream : Stream
         _offset += block.Length;
         _total += (ulong)_filled;
         _filled = 0;
+        if (_offset - _flushed >= UnflushedBytesMax)
+        {
+            _file.Flush();
+            _flushed = _offset;
+        }
     }
 }
