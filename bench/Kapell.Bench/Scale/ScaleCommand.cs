@@ -26,7 +26,11 @@ internal static class ScaleCommand
         foreach (long size in options.Steps)
         {
             long start = Stopwatch.GetTimestamp();
-            await load.FillAsync(filled, size, cancellation);
+            if (options.Fill.Value)
+            {
+                await load.FillAsync(filled, size, cancellation);
+            }
+
             filled = size;
             TimeSpan fill = Stopwatch.GetElapsedTime(start);
             await load.CompactAsync(cancellation);

@@ -15,6 +15,7 @@ internal sealed class ScaleOptions
         Target = _flags.String("target", "http://127.0.0.1:2379", "URL of an etcd endpoint whose store is empty");
         ServerPid = _flags.Int("server-pid", 0, "process of the target, for its CPU and memory");
         Sizes = _flags.List("sizes", ["10000", "100000", "1000000", "10000000"], "keys at each step, rising");
+        Fill = _flags.Bool("fill", true, "Fill the store; false when an earlier run did, with the same sizes");
         KeySize = _flags.Int("key-size", 64, "bytes of a key");
         ValueSize = _flags.Int("val-size", 256, "bytes of a value");
         Connections = _flags.Int("conns", 8, "connections");
@@ -32,6 +33,8 @@ internal sealed class ScaleOptions
     public FlagValue<int> ServerPid { get; }
 
     public FlagValue<IReadOnlyList<string>> Sizes { get; }
+
+    public FlagValue<bool> Fill { get; }
 
     public FlagValue<int> KeySize { get; }
 

@@ -160,7 +160,7 @@ public sealed class SnapshotTests
         Assert.Contains("exactly one argument", await EtcdutlAsync(128, "snapshot", "status"), StringComparison.Ordinal);
         Assert.Contains("--mark-compacted required", await EtcdutlAsync(128, "snapshot", "restore", scratch.File, "--bump-revision=5"), StringComparison.Ordinal);
         await File.WriteAllBytesAsync(scratch.File, good, Cancellation);
-        Assert.Equal("", await EtcdutlAsync(0, "snapshot", "restore", scratch.File, "--data-dir", scratch.Data));
+        Assert.Equal("added member default=http://localhost:2380\n", await EtcdutlAsync(0, "snapshot", "restore", scratch.File, "--data-dir", scratch.Data));
         Assert.Contains("not empty", await EtcdutlAsync(1, "snapshot", "restore", scratch.File, "--data-dir", scratch.Data), StringComparison.Ordinal);
     }
 
