@@ -33,15 +33,21 @@ internal static class WorkBatch
     public static void End()
     {
         State state = _state!;
-        while (state.Turns.Count + state.Flushes.Count > 0)
+        try
         {
-            List<IDeferred> next = state.Turns.Count > 0 ? state.Turns : state.Flushes;
-            IDeferred work = next[^1];
-            next.RemoveAt(next.Count - 1);
-            work.Run();
+            while (state.Turns.Count + state.Flushes.Count > 0)
+            {
+                List<IDeferred> next = state.Turns.Count > 0 ? state.Turns : state.Flushes;
+                IDeferred work = next[^1];
+                next.RemoveAt(next.Count - 1);
+                work.Run();
+            }
         }
-
-        state.IsOpen = false;
+        finally
+        {
+            // Whatever happens: a batch that stays open would keep everything that this thread is asked for later.
+            state.IsOpen = false;
+        }
     }
 
     /// <summary>Notes it for the end of this thread's batch; false when there is none.</summary>
