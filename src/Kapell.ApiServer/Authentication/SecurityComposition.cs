@@ -81,7 +81,8 @@ public static class SecurityComposition
         List<(string Name, IAdmission Plugin)> plugins =
         [
             ("NamespaceLifecycle", new NamespaceLifecycle(
-                objects, (key, cancel) => namespaces is null ? Task.FromResult<KubeObject?>(null) : context.Store.GetAsync(namespaces, key, cancel))),
+                objects, (key, cancel) => namespaces is null ? Task.FromResult<KubeObject?>(null) : context.Store.GetAsync(namespaces, key, cancel),
+                context.Time)),
             ("ServiceAccount", new ServiceAccountAdmission(objects, random.NextUInt64())),
             ("TaintNodesByCondition", new TaintNodesByCondition()),
             ("Priority", new PriorityAdmission(
