@@ -101,14 +101,15 @@ public sealed class LeaseTable
     }
 
     /// <summary>This member now decides on expiry: every lease lives on for what was told that is left of it, or else for its whole time.</summary>
-    public void Promote(long now)
+    /// <param name="grace">Milliseconds added to that, for what the one before may have promised meanwhile.</param>
+    public void Promote(long now, long grace = 0)
     {
         _primary = true;
         _byExpiry.Clear();
         _byRemembering.Clear();
         foreach (Lease lease in _leases.Values)
         {
-            lease.ExpiryMilliseconds = now + ((lease.Remaining > 0 ? lease.Remaining : lease.Ttl) * 1000);
+            lease.ExpiryMilliseconds = now + grace + ((lease.Remaining > 0 ? lease.Remaining : lease.Ttl) * 1000);
             _byExpiry.Enqueue(lease.Id, lease.ExpiryMilliseconds);
             ScheduleRemembering(lease, now);
         }
@@ -151,7 +152,8 @@ public sealed class LeaseTable
         }
 
         granted = lease.Ttl;
-        remaining = lease.ExpiryMilliseconds == Never ? lease.Ttl : Math.Max(0, (lease.ExpiryMilliseconds - now) / 1000);
+        // The grace of a new leader is nothing to rely on.
+        remaining = lease.ExpiryMilliseconds == Never ? lease.Ttl : Math.Clamp((lease.ExpiryMilliseconds - now) / 1000, 0, lease.Ttl);
         return true;
     }
 

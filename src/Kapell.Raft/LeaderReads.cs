@@ -8,18 +8,28 @@ internal sealed class LeaderReads(RaftCore core)
     // Reads that came before we committed anything in our term: until then our commit index may lie behind the cluster's.
     private readonly List<(MemberId From, ulong Context)> _early = [];
 
+    private const int RoundsWaitingMax = 64;
+    private int _roundsWaiting;
+
+    /// <summary>Rounds of heartbeats that were begun; never counts anew, so that one of an earlier term is not taken for a later one.</summary>
+    public ulong Rounds { get; private set; }
+
+    /// <summary>The newest of them that a majority has answered.</summary>
+    public ulong ConfirmedRound { get; private set; }
+
     private bool HasCommittedInTerm => core.Log.TermAt(core.Log.Committed) == core.Term;
 
     public void Clear()
     {
         _queue.Clear();
         _early.Clear();
+        _roundsWaiting = 0;
     }
 
     /// <summary>False when too many wait already.</summary>
     public bool Request(MemberId from, ulong context)
     {
-        if (_queue.Count + _early.Count >= core.Config.PendingReadsMax)
+        if (_queue.Count - _roundsWaiting + _early.Count >= core.Config.PendingReadsMax)
         {
             return false;
         }
@@ -70,7 +80,22 @@ internal sealed class LeaderReads(RaftCore core)
         _queue.TakeConfirmed(core.Members).ForEach(Answer);
     }
 
-    public void BroadcastHeartbeat()
+    /// <summary>
+    /// The clock's heartbeats. They take a place in the queue of reads, so that their answers say, too, that we led when they were sent.
+    /// </summary>
+    public void BeginRound()
+    {
+        if (!core.Members.State.IsSingleVoter && _roundsWaiting < RoundsWaitingMax)
+        {
+            _roundsWaiting++;
+            _queue.Add(new PendingRead(MemberId.None, ++Rounds, default));
+            _queue.Acknowledge(core.Id, _queue.Position);
+        }
+
+        BroadcastHeartbeat();
+    }
+
+    private void BroadcastHeartbeat()
     {
         ulong position = _queue.Position;
         foreach ((MemberId id, Progress progress) in core.Members.All)
@@ -89,6 +114,13 @@ internal sealed class LeaderReads(RaftCore core)
 
     private void Answer(PendingRead read)
     {
+        if (read.From.IsNone)
+        {
+            _roundsWaiting--;
+            ConfirmedRound = read.Context;
+            return;
+        }
+
         if (read.From == core.Id)
         {
             core.ReadStates.Add(new ReadState(read.Context, read.Index));

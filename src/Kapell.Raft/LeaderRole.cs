@@ -44,7 +44,7 @@ internal sealed class LeaderRole(RaftCore core)
         if (core.Role == Role.Leader && core.HeartbeatElapsed >= core.Config.HeartbeatTicks)
         {
             core.HeartbeatElapsed = 0;
-            _reads.BroadcastHeartbeat();
+            _reads.BeginRound();
         }
     }
 
@@ -100,6 +100,8 @@ internal sealed class LeaderRole(RaftCore core)
         BroadcastAppend();
         return ProposeResult.Accepted;
     }
+
+    public LeaderReads Reads => _reads;
 
     public bool Read(MemberId from, ulong context) => _reads.Request(from, context);
 

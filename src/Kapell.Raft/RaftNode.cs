@@ -100,6 +100,17 @@ public sealed class RaftNode
     public bool ReadIndex(ulong context) =>
         _core.Role == Role.Leader ? _leader.Read(_core.Id, context) : _follower.ForwardRead(context);
 
+    /// <summary>
+    /// Rounds of heartbeats that the clock of this member began as a leader, in all its terms. A member that led alone counts none.
+    /// </summary>
+    public ulong HeartbeatRounds => _leader.Reads.Rounds;
+
+    /// <summary>
+    /// The newest of these rounds that a majority answered: whoever is elected without this member's knowledge was elected after it
+    /// began, for one of those who answered voted later than it answered.
+    /// </summary>
+    public ulong ConfirmedRound => _leader.Reads.ConfirmedRound;
+
     /// <summary>Asks that the other member become leader; shows in the soft state. False when no leader is known.</summary>
     public bool TransferLeadership(MemberId successor)
     {

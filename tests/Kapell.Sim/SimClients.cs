@@ -113,16 +113,20 @@ internal sealed class SimClients(Simulation sim)
     {
         if (sim.Leader is { Paused: false } leader)
         {
-            leader.Input(() =>
-            {
-                bool newest = leader.Replica.Raft.Term.Value == sim.Checks.HighestTerm;
-                if (leader.Replica.RenewLease(lease) is > 0 and long ttl && newest)
-                {
-                    sim.Checks.Leases.Renewed(lease, ttl);
-                }
-            });
+            KeepAliveBy(leader, lease);
         }
     }
+
+    /// <summary>By a member that may be paused: then it renews when it goes on, if it still thinks that it leads.</summary>
+    public void KeepAliveBy(MemberProcess leader, long lease) => leader.Input(() =>
+    {
+        // Without a proof the product asks a majority, which only the newest leader gets.
+        bool newest = leader.Replica.Raft.Term.Value == sim.Checks.HighestTerm;
+        if (leader.Replica.RenewLease(lease, out bool proven) is > 0 and long ttl && (proven || newest || sim.Breakage.RenewsWithoutProof))
+        {
+            sim.Checks.Leases.Renewed(lease, ttl);
+        }
+    });
 
     /// <summary>A linearizable read.</summary>
     public Operation Get(int member, string key)

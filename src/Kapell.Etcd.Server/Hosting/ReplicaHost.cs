@@ -279,6 +279,37 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return waiter.Task;
     }
 
+    /// <summary>Renews a lease by the clock of now; see <see cref="Replica.RenewLease"/>. What follows is short.</summary>
+    internal Task<LeaseRenewal> RenewLeaseAsync(long id, CancellationToken cancellation)
+    {
+        if (cancellation.IsCancellationRequested)
+        {
+            return Task.FromCanceled<LeaseRenewal>(cancellation);
+        }
+
+        PromptOutcome<LeaseRenewal> outcome = new(this);
+        Post(new Renewal(id, outcome));
+        if (_stopping)
+        {
+            outcome.Set(default);
+        }
+
+        return outcome.Task;
+    }
+
+    private void Renew(Renewal renewal)
+    {
+        LeaseRenewal result = default;
+        Own(() =>
+        {
+            // The turn may have begun before the client asked, and its time must not be less than it was told.
+            _replica.SetTime(NowMilliseconds);
+            long? ttl = _replica.RenewLease(renewal.Id, out bool proven);
+            result = new LeaseRenewal(ttl, proven, _replica.Raft.Term, _replica.Applier.Store.Revision);
+        });
+        renewal.Outcome.Set(result);
+    }
+
     private void PostRead(IOutcome<EtcdError?> waiter)
     {
         Post(waiter);
@@ -522,6 +553,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             case OwnedWork work:
                 Own(work.Run);
                 break;
+            case Renewal renewal:
+                Renew(renewal);
+                break;
             case TickMark:
                 TickOnce();
                 _checkpoints.Consider();
@@ -629,6 +663,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         {
             (item as Proposal)?.Outcome.Set(new ApplyOutcome(error, null));
             (item as IOutcome<EtcdError?>)?.Set(error);
+            (item as Renewal)?.Outcome.Set(default);
         }
 
         _turns.RefuseAll(error);
@@ -639,6 +674,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         public static readonly TickMark Instance = new();
     }
+
+    private sealed record Renewal(long Id, IOutcome<LeaseRenewal> Outcome);
 
     private sealed record Persisted(ulong Number);
 

@@ -50,6 +50,12 @@ public sealed record ReplicaSettings
 
     public string CheckpointDirectory => Path.Combine(DataDirectory, "member", "snap");
 
+    // etcd: server.go, lessor.Promote
+    public long LeaseGraceMilliseconds => (long)ElectionTicks * TickMilliseconds;
+
+    // Two rounds of heartbeats may be lost. etcd: server.go isActive
+    public long LeadershipProofMilliseconds => Math.Min(3L * HeartbeatTicks * TickMilliseconds, LeaseGraceMilliseconds);
+
     // etcd: server.go minTTL: one and a half election timeouts, rounded up to seconds.
     public long LeaseTtlSecondsMin => (long)Math.Ceiling(3.0 * ElectionTicks / 2 * TickMilliseconds / 1000);
 }
@@ -189,6 +195,8 @@ internal static class ReplicaLoader
         {
             Retention = settings.Retention,
             LeaseCheckpoints = settings.LeaseCheckpoints,
+            LeaseGraceMilliseconds = settings.LeaseGraceMilliseconds,
+            LeadershipProofMilliseconds = settings.LeadershipProofMilliseconds,
             Promotion = new LearnerPromotion((int)Math.Ceiling(settings.PromoteLearnersAfter.TotalMilliseconds / settings.TickMilliseconds), settings.ElectionTicks),
         };
         string story = isNew ? "new member" : $"checkpoint at {applied.Index}, {content.Entries.Count} entries of the log after it"

@@ -40,30 +40,23 @@ public sealed class LeaderCalls
 
     internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation)
     {
-        Term term = default;
-        (EtcdError? error, LeaseKeepAliveResponse? reply) = await _host.OwnAsync<(EtcdError?, LeaseKeepAliveResponse?)>(
-            replica =>
-            {
-                // The turn may have begun before the client asked, and its time must not be less than it was told.
-                replica.SetTime(_host.NowMilliseconds);
-                term = replica.Raft.Term;
-                return replica.RenewLease(id) is { } ttl
-                    ? (null, new LeaseKeepAliveResponse { Header = replica.Header.ToMessage(replica.Applier.Store.Revision), ID = id, TTL = ttl })
-                    : (EtcdError.NotLeader, null);
-            },
-            cancellation);
-
-        // One that was deposed without knowing, after a pause perhaps, must not promise what the next leader does not know of. Whoever is
-        // elected after this gives every lease its whole time from then on, which is later (etcd: v3_server.go ensureLeadership).
-        if (error is null && await _host.ReadBarrierAsync(cancellation) is not null)
+        LeaseRenewal renewal = await _host.RenewLeaseAsync(id, cancellation);
+        if (renewal.Ttl is not { } ttl)
         {
             return (EtcdError.NotLeader, null);
         }
 
-        // A follower gets through the barrier too, by the next leader.
-        return error is null && _host.Reading(() => _host.Replica.Raft.Role != Role.Leader || _host.Replica.Raft.Term != term)
-            ? (EtcdError.NotLeader, null)
-            : (error, reply);
+        // One that was deposed without knowing, after a pause perhaps, must not promise what the next leader does not know of. Whoever is
+        // elected after this gives every lease its whole time from then on, which is later (etcd: v3_server.go ensureLeadership). A follower
+        // gets through the barrier too, by the next leader.
+        if (!renewal.Proven
+            && (await _host.ReadBarrierAsync(cancellation, prompt: true) is not null
+                || _host.Reading(() => _host.Replica.Raft.Role != Role.Leader || _host.Replica.Raft.Term != renewal.Term)))
+        {
+            return (EtcdError.NotLeader, null);
+        }
+
+        return (null, new LeaseKeepAliveResponse { Header = _host.Header.ToMessage(renewal.Revision), ID = id, TTL = ttl });
     }
 
     internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)

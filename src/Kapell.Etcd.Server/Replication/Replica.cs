@@ -60,6 +60,7 @@ public sealed class Replica : IDisposable
     private long _trimAtBytes;
     private bool _ledWithoutAlarm;
     private bool _wasLeader;
+    private readonly LeadershipProof _proof = new();
 
     public Replica(RaftNode raft, Applier applier, ulong clusterId, LogPosition applied, long quotaBytes)
     {
@@ -74,6 +75,18 @@ public sealed class Replica : IDisposable
 
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
+
+    /// <summary>
+    /// How old the proof that this member leads may be when it renews a lease, in milliseconds; as much longer do leases live that were in
+    /// force when a member was elected (<see cref="LeaseGraceMilliseconds"/>, which is no less).
+    /// </summary>
+    public long LeadershipProofMilliseconds { get; init; } = 300;
+
+    /// <summary>
+    /// What a new leader adds to the time of each lease, since its predecessor may have renewed some after it was deposed and before it
+    /// noticed. etcd: server.go Promote(ElectionTimeout)
+    /// </summary>
+    public long LeaseGraceMilliseconds { get; init; } = 1000;
 
     /// <summary>Tell the others how much time is left of leases.</summary>
     public bool LeaseCheckpoints { get; init; }
@@ -110,6 +123,7 @@ public sealed class Replica : IDisposable
     {
         _applier.NowMilliseconds = nowMilliseconds;
         _raft.Tick();
+        _proof.Ticked(_raft, nowMilliseconds);
         Maintain(MaintenancePerTick);
         if (_raft.Role != Role.Leader)
         {
@@ -151,7 +165,7 @@ public sealed class Replica : IDisposable
             _ledWithoutAlarm = false;
             if (leads)
             {
-                _applier.Store.Leases.Promote(_applier.NowMilliseconds);
+                _applier.Store.Leases.Promote(_applier.NowMilliseconds, LeaseGraceMilliseconds);
             }
             else
             {
@@ -166,8 +180,14 @@ public sealed class Replica : IDisposable
     /// Starts the time of the lease anew: its TTL, 0 when there is no such lease; null when this member does not lead, or has been elected
     /// in this turn and has not begun to keep the time of leases.
     /// </summary>
-    public long? RenewLease(long id)
+    /// <param name="proven">
+    /// False: it may be that another leads for longer than it makes good, and has let the lease end: the answer may only be given when a
+    /// read barrier after this shows that we lead in the same term.
+    /// </param>
+    public long? RenewLease(long id, out bool proven)
     {
+        Check.That(LeadershipProofMilliseconds <= LeaseGraceMilliseconds);
+        proven = _proof.Holds(_raft, _applier.NowMilliseconds, LeadershipProofMilliseconds);
         if (_raft.Role != Role.Leader || !_wasLeader)
         {
             return null;

@@ -28,6 +28,12 @@ public sealed class LeaseTableTests
         leases.Promote(now: 4000);
         Assert.Empty(Expired(leases, 8999));
         Assert.Equal([1], Expired(leases, 9000));
+        leases.Demote();
+        leases.Promote(now: 10_000, grace: 1000);
+        Assert.True(leases.TryGetTimes(1, 10_000, out _, out long remaining));
+        Assert.Equal(5, remaining);
+        Assert.Empty(Expired(leases, 15_999));
+        Assert.Equal([1], Expired(leases, 16_000));
     }
 
     [Fact]

@@ -33,12 +33,54 @@ public sealed class ReplicaTests
         Turn(replica);
         raft.Campaign();
         Turn(replica);
-        Assert.Null(replica.RenewLease(7));
+        Assert.Null(replica.RenewLease(7, out _));
         raft.Step(new VoteResponse(other, self, raft.Term, false, true));
         Assert.Equal(Kapell.Raft.Role.Leader, raft.Role);
-        Assert.Null(replica.RenewLease(7));
+        Assert.Null(replica.RenewLease(7, out _));
         Turn(replica);
-        Assert.Equal(0, replica.RenewLease(7));
+        Assert.Equal(0, replica.RenewLease(7, out bool proven));
+        Assert.False(proven, "nobody has answered a heartbeat");
+
+        // The proof is as old as the beginning of the round, however late its answer comes.
+        replica.Tick(1000);
+        Heartbeat beat = replica.TakeReady().Messages.OfType<Heartbeat>().Single(m => m.To == other);
+        Turn(replica);
+        replica.SetTime(1250);
+        raft.Step(new HeartbeatResponse(other, self, raft.Term, beat.ReadPosition));
+        Assert.Equal((0, true), (replica.RenewLease(7, out proven), proven));
+        replica.SetTime(1300);
+        Assert.Equal((0, true), (replica.RenewLease(7, out proven), proven));
+        replica.SetTime(1301);
+        Assert.Equal((0, false), (replica.RenewLease(7, out proven), proven));
+    }
+
+    [Fact]
+    public void A_proof_of_leadership_is_of_its_term()
+    {
+        (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
+        RaftNode raft = new(new RaftConfig { Id = self, Prng = new Prng(1), PreVote = false }, new RaftStart());
+        raft.Bootstrap([.. Enumerable.Range(1, 3).Select(static i => ConfChange.Of(
+            ConfChangeKind.AddVoter, new MemberId((ulong)i), new MembershipContext(0, new Member { ID = (ulong)i }).Encode()))]);
+        using Replica replica = new(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
+        Turn(replica);
+        for (int term = 0; term < 2; term++)
+        {
+            raft.Campaign();
+            Turn(replica);
+            raft.Step(new VoteResponse(other, self, raft.Term, false, true));
+            Turn(replica);
+            Assert.Equal((0, false), (replica.RenewLease(7, out bool proven), proven));
+            replica.Tick(1000);
+            Heartbeat beat = replica.TakeReady().Messages.OfType<Heartbeat>().Single(m => m.To == other);
+            Turn(replica);
+            raft.Step(new HeartbeatResponse(other, self, raft.Term, beat.ReadPosition));
+            Assert.Equal((0, true), (replica.RenewLease(7, out proven), proven));
+
+            // Deposed, and back in a later term.
+            raft.Step(new Heartbeat(other, self, raft.Term.Next(), LogIndex.Zero, 0));
+            Turn(replica);
+            Assert.Null(replica.RenewLease(7, out _));
+        }
     }
 
     [Fact]
@@ -113,9 +155,9 @@ public sealed class ReplicaTests
         MvccStore store = new();
         store.Leases.Grant(5, 3, now: 0);
         using LoneReplica one = new(startedAt: 9_000_000, store: store);
-        one.Tick(9_002_999);
+        one.Tick(9_003_999);
         Assert.True(one.Store.Leases.Contains(5));
-        one.Tick(9_003_000);
+        one.Tick(9_004_000); // With the grace of a leader that was just elected.
         Assert.False(one.Store.Leases.Contains(5));
     }
 

@@ -22,6 +22,8 @@ internal static class OwnBugs
             new Breakage { PromotesAtOnce = true }, "before it was steady"),
         new("a_lease_lives_its_time_by_clocks_that_drift", "leases", Three with { ClockDriftMillionths = 50_000 }, KeepLease,
             new Breakage { LeaseClockPercent = 50 }, "before its time"),
+        new("a_leader_that_was_away_renews_no_lease_unproven", "leases", Three, RenewAfterPause,
+            new Breakage { RenewsWithoutProof = true }, "before its time"),
         new("what_a_lock_guards_is_written_by_its_holder_alone", "locks", Three, PassLockOn,
             new Breakage { LocksForAnybody = true }, "a lock is held by"),
         new("members_that_part_are_named", "damage in memory", Three, CompareAfterDamage,
@@ -54,6 +56,31 @@ internal static class OwnBugs
         sim.Run(ticks: 30);
         sim.Clients.KeepAlive(7);
         if (!sim.RunUntil(() => sim.Leader?.Store.Leases.Count == 0, ticks: 200))
+        {
+            throw sim.Fail("a lease outlives its time");
+        }
+
+        sim.Settle();
+    }
+
+    /// <summary>A leader goes on after a pause in which another was elected, and finds a client's renewal before it hears of that.</summary>
+    private static void RenewAfterPause(Simulation sim)
+    {
+        KnownBugs.Await(sim, sim.Clients.Grant(sim.Leader!.Number, 7, ttlSeconds: 6));
+        MemberProcess former = sim.Leader!;
+        sim.Clients.KeepAlive(7);
+        sim.Isolate(former.Number);
+        former.Pause();
+        sim.Clients.KeepAliveBy(former, 7);
+        if (!sim.RunUntil(() => sim.Leader is { } leader && leader != former, ticks: 40))
+        {
+            throw sim.Fail("nobody takes the place of a leader that is away");
+        }
+
+        sim.Run(ticks: 25);
+        former.Resume();
+        sim.Heal();
+        if (!sim.RunUntil(() => sim.Leader is { } leader && leader.Store.Leases.Count == 0, ticks: 200))
         {
             throw sim.Fail("a lease outlives its time");
         }

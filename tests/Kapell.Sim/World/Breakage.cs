@@ -32,6 +32,9 @@ internal sealed record Breakage
     /// <summary>Linearizable reads are answered from what is there.</summary>
     public bool ReadsWithoutBarrier { get; init; }
 
+    /// <summary>Whoever thinks that it leads renews leases, however long ago that was certain.</summary>
+    public bool RenewsWithoutProof { get; init; }
+
     /// <summary>By how many percent a leader's clock of leases runs too fast.</summary>
     public long LeaseClockPercent { get; init; }
 
