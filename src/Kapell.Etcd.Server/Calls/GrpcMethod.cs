@@ -110,36 +110,44 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
 
         private readonly Queue<(TRequest Request, long Bytes)> _waiting = new();
         private long _waitingBytes;
-        private TaskCompletionSource<bool>? _reader;
+        private TaskCompletionSource? _reader;
         private bool _ended;
 
         public TRequest Current { get; private set; } = null!;
 
         public void Start() => _ = Task.Run(() => RunAsync());
 
+        /// <summary>
+        /// Who waits goes on in the thread that read the message from the socket, within its batch: what a handler does between two messages
+        /// is short, and a change of threads for each would cost more.
+        /// </summary>
         public async Task<bool> MoveNext(CancellationToken cancellationToken)
         {
-            TaskCompletionSource<bool> come;
-            lock (_waiting)
+            while (true)
             {
-                if (_waiting.TryDequeue(out (TRequest Request, long Bytes) next))
+                Task come;
+                lock (_waiting)
                 {
-                    Current = next.Request;
-                    _waitingBytes -= next.Bytes;
-                    return true;
+                    if (_waiting.TryDequeue(out (TRequest Request, long Bytes) next))
+                    {
+                        Current = next.Request;
+                        _waitingBytes -= next.Bytes;
+                        return true;
+                    }
+
+                    if (_ended)
+                    {
+                        return false;
+                    }
+
+                    _reader = new TaskCompletionSource();
+                    come = _reader.Task;
                 }
 
-                if (_ended)
-                {
-                    return false;
-                }
-
-                _reader = come = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+                // The end of the call wakes it too.
+                await (cancellationToken == CancellationToken ? come : come.WaitAsync(cancellationToken));
+                CancellationToken.ThrowIfCancellationRequested();
             }
-
-            await come.Task.WaitAsync(cancellationToken);
-            CancellationToken.ThrowIfCancellationRequested();
-            return await MoveNext(cancellationToken);
         }
 
         public Task WriteAsync(TResponse message) => WriteAsync(message, CancellationToken.None);
@@ -157,36 +165,40 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
         protected override void Message(ReadOnlySequence<byte> payload)
         {
             TRequest request = GrpcPayload.Read(owner.Method.RequestMarshaller, payload);
+            TaskCompletionSource? reader;
             lock (_waiting)
             {
-                if (_waiting.Count == 0 || (_waiting.Count < WaitingMax && _waitingBytes + payload.Length <= WaitingBytesMax))
+                if (_waiting.Count > 0 && (_waiting.Count >= WaitingMax || _waitingBytes + payload.Length > WaitingBytesMax))
                 {
-                    _waiting.Enqueue((request, payload.Length));
-                    _waitingBytes += payload.Length;
-                    Wake();
+                    Fail(new Status(StatusCode.ResourceExhausted, "too many messages wait on this stream"));
                     return;
                 }
+
+                _waiting.Enqueue((request, payload.Length));
+                _waitingBytes += payload.Length;
+                (reader, _reader) = (_reader, null);
             }
 
-            Fail(new Status(StatusCode.ResourceExhausted, "too many messages wait on this stream"));
+            reader?.TrySetResult();
         }
 
         protected override void Ended()
         {
+            TaskCompletionSource? reader;
             lock (_waiting)
             {
                 _ended = true;
-                Wake();
+                (reader, _reader) = (_reader, null);
+            }
+
+            if (reader is not null)
+            {
+                // Whoever ends it may be in the middle of something.
+                ThreadPool.UnsafeQueueUserWorkItem(static r => r.TrySetResult(), reader, preferLocal: false);
             }
         }
 
         protected override void Aborted() => Ended();
-
-        private void Wake()
-        {
-            _reader?.TrySetResult(true);
-            _reader = null;
-        }
 
         private async Task RunAsync()
         {
