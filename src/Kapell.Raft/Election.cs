@@ -52,6 +52,13 @@ internal sealed class Election(RaftCore core, Action onWon)
         bool mine = response.PreVote ? core.Role == Role.PreCandidate : core.Role == Role.Candidate;
         if (mine)
         {
+            if (!response.PreVote && !response.Granted && core.Config.PreVote)
+            {
+                // Somebody else has this vote. Either he leads in a moment, and our question whether to campaign is refused then, or votes
+                // are split and nobody does: not worth a whole election timeout (Raft §5.2 leaves the choice of the next time open).
+                core.CampaignSoon(core.Config.ElectionTicks / 2);
+            }
+
             Record(response.From, response.Granted);
         }
     }

@@ -149,7 +149,13 @@ internal sealed class RaftCore
     public void LeaderLost()
     {
         Leader = MemberId.None;
-        int soon = 1 + Config.Prng.NextInt(0, Math.Max(1, Config.ElectionTicks / 3));
+        CampaignSoon(Config.ElectionTicks / 3);
+    }
+
+    /// <summary>One to so many ticks from now, unless it would be sooner anyway.</summary>
+    public void CampaignSoon(int ticksMax)
+    {
+        int soon = 1 + Config.Prng.NextInt(0, Math.Max(1, ticksMax));
         ElectionElapsed = Math.Max(ElectionElapsed, ElectionTimeout - soon);
     }
 

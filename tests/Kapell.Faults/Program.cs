@@ -19,6 +19,7 @@ internal static class Program
         int seed = Number(args, "--seed", Environment.TickCount & 0xffff);
         int first = Number(args, "--first-round", 1);
         int gapMax = Number(args, "--gap-max", 2000);
+        bool onlyKills = args.Contains("--leader-kills-only");
         string state = Path.Combine(Text(args, "--state") ?? Path.GetTempPath(), string.Create(CultureInfo.InvariantCulture, $"kapell-faults-{seed}-{Environment.TickCount64 & 0xffff:x4}"));
         Directory.CreateDirectory(state);
         FaultCounts counts = new();
@@ -38,7 +39,7 @@ internal static class Program
             await cluster.AllServeAsync();
             for (int number = first; number < first + rounds; number++)
             {
-                Console.WriteLine(await new Round(cluster, counts, number, new Prng((ulong)seed * 1_000_003 + (ulong)number)).RunAsync());
+                Console.WriteLine(await new Round(cluster, counts, number, new Prng((ulong)seed * 1_000_003 + (ulong)number)) { OnlyKillsTheLeader = onlyKills }.RunAsync());
                 done++;
             }
         }
@@ -50,7 +51,15 @@ internal static class Program
             return 1;
         }
 
-        Directory.Delete(state, recursive: true);
+        if (args.Contains("--keep"))
+        {
+            Console.WriteLine($"kept {state}");
+        }
+        else
+        {
+            Directory.Delete(state, recursive: true);
+        }
+
         return Summarize(counts, done, begun, gapMax) ? 0 : 1;
     }
 

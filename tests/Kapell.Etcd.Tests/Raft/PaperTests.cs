@@ -26,6 +26,41 @@ public sealed class PaperTests
     }
 
     // §5.1: "If a server receives a request with a stale term number, it rejects the request."
+    /// <summary>Both living members of three ask at the same time, both are encouraged, and each votes for itself (§5.2, "split vote").</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
+    public void A_split_vote_is_over_long_before_an_election_timeout(ulong seed)
+    {
+        TestNetwork network = new(3, seed);
+        network.Elect();
+        network.Isolate((int)network.Leader!.Id.Value);
+        TestMember[] others = [.. network.Members.Where(m => m != network.Leader)];
+        MemberId dead = network.Leader.Id;
+        foreach (TestMember other in others)
+        {
+            other.Node.ReportDisconnected(dead);
+            other.Node.Campaign();
+        }
+
+        network.Settle();
+        Assert.All(others, static m => Assert.Equal(Role.Candidate, m.Node.Role));
+        for (int ticks = 0; ticks < 9 && others.All(static m => m.Node.Role != Role.Leader); ticks++)
+        {
+            // One after the other, as in life.
+            foreach (TestMember other in others)
+            {
+                other.Node.Tick();
+                network.Settle();
+            }
+        }
+
+        Assert.Contains(others, static m => m.Node.Role == Role.Leader);
+    }
+
     [Fact]
     public void A_request_of_an_older_term_changes_nothing_and_is_answered_with_ours()
     {

@@ -20,6 +20,9 @@ internal sealed class Round(TestCluster cluster, FaultCounts counts, int number,
     private readonly History _history = new($"r{number}/");
     private readonly List<Watcher> _watchers = [];
 
+    /// <summary>No fault but the leader's death.</summary>
+    public bool OnlyKillsTheLeader { get; init; }
+
     private string LastKey => _history.Prefix + "~end";
 
     /// <summary>One line about it.</summary>
@@ -70,6 +73,11 @@ internal sealed class Round(TestCluster cluster, FaultCounts counts, int number,
 
     private async Task<string> DoFaultsAsync(Nemesis nemesis, StoreCalls calls)
     {
+        if (OnlyKillsTheLeader)
+        {
+            return "nothing else";
+        }
+
         switch (prng.NextInt(0, 20))
         {
             case 0 or 1:
