@@ -250,7 +250,12 @@ internal sealed class LeaderRole(RaftCore core)
 
     private bool Append(IReadOnlyList<ProposedEntry> proposed)
     {
-        long bytes = proposed.Sum(static p => (long)p.Data.Length);
+        long bytes = 0;
+        for (int i = 0; i < proposed.Count; i++)
+        {
+            bytes += proposed[i].Data.Length;
+        }
+
         // One proposal of any size goes when nothing waits, and empty ones always.
         if (_uncommittedBytes > 0 && bytes > 0 && _uncommittedBytes + bytes > core.Config.UncommittedBytesMax)
         {

@@ -1,3 +1,4 @@
+using System.Buffers;
 using Kapell.Raft;
 using Kapell.Storage.Wal;
 
@@ -9,7 +10,10 @@ internal static class LogBatch
     /// <summary>Whether it must be flushed before it counts as written, and the bytes of its entries.</summary>
     public static (bool MustSync, long Bytes) Append(WriteAheadLog log, LogHead head, IReadOnlyList<Ready> batch)
     {
-        List<WalRecord> records = [];
+        (int count, int size) = Measure(batch);
+        List<WalRecord> records = new(count);
+        byte[] payloads = ArrayPool<byte>.Shared.Rent(size);
+        Memory<byte> free = payloads;
         bool sync = false;
         long bytes = 0;
         HardState written = head.State;
@@ -23,9 +27,10 @@ internal static class LogBatch
 
             foreach (Entry entry in ready.Entries)
             {
-                WalRecord record = LogRecords.Of(entry);
-                bytes += record.Payload.Length;
-                records.Add(record);
+                int length = LogRecords.SizeOf(entry);
+                records.Add(LogRecords.Of(entry, free[..length]));
+                free = free[length..];
+                bytes += length;
             }
 
             if (ready.HardState is { } state)
@@ -41,6 +46,24 @@ internal static class LogBatch
         head.State = last with { Commit = written.Commit };
         log.Append(records);
         head.State = last;
+
+        // The log has copied all of it.
+        ArrayPool<byte>.Shared.Return(payloads);
         return (sync, bytes);
+    }
+
+    private static (int Records, int EntryBytes) Measure(IReadOnlyList<Ready> batch)
+    {
+        (int records, int bytes) = (0, 0);
+        foreach (Ready ready in batch)
+        {
+            records += ready.Entries.Count + 2;
+            foreach (Entry entry in ready.Entries)
+            {
+                bytes = checked(bytes + LogRecords.SizeOf(entry));
+            }
+        }
+
+        return (records, bytes);
     }
 }

@@ -16,12 +16,18 @@ internal static class LogRecords
     public const byte CheckpointType = 4;
     private const int EntryPrefixBytes = 9;
 
-    public static WalRecord Of(Entry entry)
+    public static WalRecord Of(Entry entry) => Of(entry, new byte[SizeOf(entry)]);
+
+    /// <summary>Bytes of the record's payload.</summary>
+    public static int SizeOf(Entry entry) => checked(EntryPrefixBytes + entry.Data.Length);
+
+    /// <param name="payload">Memory of that size, which the record is in from then on.</param>
+    public static WalRecord Of(Entry entry, Memory<byte> payload)
     {
-        byte[] payload = new byte[EntryPrefixBytes + entry.Data.Length];
-        BinaryPrimitives.WriteUInt64LittleEndian(payload, entry.Term.Value);
-        payload[8] = (byte)entry.Kind;
-        entry.Data.Span.CopyTo(payload.AsSpan(EntryPrefixBytes));
+        Span<byte> bytes = payload.Span;
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, entry.Term.Value);
+        bytes[8] = (byte)entry.Kind;
+        entry.Data.Span.CopyTo(bytes[EntryPrefixBytes..]);
         return new WalRecord(EntryType, entry.Index.Value, payload);
     }
 

@@ -16,12 +16,12 @@ internal static class PeerFrame
 
     public static void Write(IBufferWriter<byte> output, Message message)
     {
-        byte[] body = RaftCodec.Encode(message);
-        Span<byte> head = output.GetSpan(HeadBytes);
-        BinaryPrimitives.WriteInt32LittleEndian(head, body.Length);
-        BinaryPrimitives.WriteUInt32LittleEndian(head[4..], Crc32C.Compute(body));
-        output.Advance(HeadBytes);
-        output.Write(body);
+        int length = RaftCodec.SizeOf(message);
+        Span<byte> frame = output.GetSpan(HeadBytes + length)[..(HeadBytes + length)];
+        RaftCodec.Encode(message, frame[HeadBytes..]);
+        BinaryPrimitives.WriteInt32LittleEndian(frame, length);
+        BinaryPrimitives.WriteUInt32LittleEndian(frame[4..], Crc32C.Compute(frame[HeadBytes..]));
+        output.Advance(frame.Length);
     }
 
     /// <summary>Takes one message off the front of what has come; false when it is not all there.</summary>

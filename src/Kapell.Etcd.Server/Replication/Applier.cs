@@ -52,7 +52,7 @@ public sealed class Applier : IDisposable
 
     public IReadOnlyCollection<(ulong Member, AlarmType Alarm)> Alarms => _alarms;
 
-    public bool HasAlarm(AlarmType alarm) => _alarms.Any(a => a.Alarm == alarm);
+    public bool HasAlarm(AlarmType alarm) => _alarms.Count > 0 && _alarms.Any(a => a.Alarm == alarm);
 
     public ApplyOutcome Apply(in Command command, ReplyHeader header, bool wantsReply)
     {

@@ -1,5 +1,5 @@
-using System.Buffers;
 using System.Diagnostics;
+using Kapell.Base;
 
 namespace Kapell.Raft.Encoding;
 
@@ -11,6 +11,11 @@ public static class RaftCodec
 {
     private const int EntryBytesMin = 21;
     private const int ProposalBytesMin = 5;
+    private const int PositionBytes = 16;
+    private const int StateBytes = 24;
+
+    // Kind, sender, receiver, term.
+    private const int HeadBytes = 25;
 
     private enum Kind : byte
     {
@@ -28,18 +33,64 @@ public static class RaftCodec
         TransferRequest = 12,
     }
 
-    public static byte[] Encode(Entry entry) => Collect(w => Write(w, entry));
-
-    public static byte[] Encode(HardState state) => Collect(w =>
+    public static byte[] Encode(Entry entry)
     {
-        w.UInt64(state.Term.Value);
-        w.UInt64(state.Vote.Value);
-        w.UInt64(state.Commit.Value);
-    });
+        byte[] bytes = new byte[SizeOf(entry)];
+        ByteWriter writer = new(bytes);
+        Write(ref writer, entry);
+        return bytes;
+    }
 
-    public static byte[] Encode(SnapshotMetadata snapshot) => Collect(w => Write(w, snapshot));
+    public static byte[] Encode(HardState state)
+    {
+        byte[] bytes = new byte[StateBytes];
+        ByteWriter writer = new(bytes);
+        writer.UInt64(state.Term.Value);
+        writer.UInt64(state.Vote.Value);
+        writer.UInt64(state.Commit.Value);
+        return bytes;
+    }
 
-    public static byte[] Encode(Message message) => Collect(w => Write(w, message));
+    public static byte[] Encode(SnapshotMetadata snapshot)
+    {
+        byte[] bytes = new byte[SizeOf(snapshot)];
+        ByteWriter writer = new(bytes);
+        Write(ref writer, snapshot);
+        return bytes;
+    }
+
+    public static byte[] Encode(Message message)
+    {
+        byte[] bytes = new byte[SizeOf(message)];
+        Encode(message, bytes);
+        return bytes;
+    }
+
+    /// <summary>Writes the message into exactly <see cref="SizeOf(Message)"/> bytes.</summary>
+    public static void Encode(Message message, Span<byte> into)
+    {
+        ByteWriter writer = new(into);
+        Write(ref writer, message);
+        Check.That(writer.AtEnd);
+    }
+
+    /// <summary>Bytes of the encoded message.</summary>
+    public static int SizeOf(Message message) => HeadBytes + message switch
+    {
+        VoteRequest => PositionBytes + 2,
+        VoteResponse => 2,
+        AppendRequest m => PositionBytes + sizeof(ulong) + sizeof(uint) + SizeOf(m.Entries),
+        AppendResponse => 1 + sizeof(ulong) + PositionBytes,
+        Heartbeat => 2 * sizeof(ulong),
+        HeartbeatResponse => sizeof(ulong),
+        InstallSnapshot m => SizeOf(m.Snapshot),
+        ReadIndexRequest => sizeof(ulong),
+        ReadIndexResponse => 2 * sizeof(ulong),
+        TimeoutNow => 0,
+        ForwardedProposal m => sizeof(uint) + m.Entries.Sum(static e => ProposalBytesMin + e.Data.Length),
+        TransferRequest => sizeof(ulong),
+        _ => throw new UnreachableException(message.GetType().Name),
+    };
 
     public static bool TryDecode(ReadOnlyMemory<byte> bytes, out Entry? entry)
     {
@@ -71,14 +122,24 @@ public static class RaftCodec
         return message is not null && reader.AtGoodEnd;
     }
 
-    private static byte[] Collect(Action<ByteWriter> write)
+    private static int SizeOf(Entry entry) => checked(EntryBytesMin + entry.Data.Length);
+
+    private static int SizeOf(IReadOnlyList<Entry> entries)
     {
-        ArrayBufferWriter<byte> output = new();
-        write(new ByteWriter(output));
-        return output.WrittenSpan.ToArray();
+        int bytes = 0;
+        for (int i = 0; i < entries.Count; i++)
+        {
+            bytes = checked(bytes + SizeOf(entries[i]));
+        }
+
+        return bytes;
     }
 
-    private static void Write(ByteWriter w, Entry entry)
+    private static int SizeOf(SnapshotMetadata snapshot) => PositionBytes + ByteWriter.SizeOf(snapshot.ConfState.Voters)
+        + ByteWriter.SizeOf(snapshot.ConfState.VotersOutgoing) + ByteWriter.SizeOf(snapshot.ConfState.Learners)
+        + ByteWriter.SizeOf(snapshot.ConfState.LearnersNext) + 1;
+
+    private static void Write(ref ByteWriter w, Entry entry)
     {
         w.Position(entry.Position);
         w.Byte((byte)entry.Kind);
@@ -92,7 +153,7 @@ public static class RaftCodec
         return new Entry(position.Index, position.Term, kind, r.Bytes());
     }
 
-    private static void Write(ByteWriter w, SnapshotMetadata snapshot)
+    private static void Write(ref ByteWriter w, SnapshotMetadata snapshot)
     {
         w.Position(snapshot.Position);
         w.Members(snapshot.ConfState.Voters);
@@ -116,7 +177,7 @@ public static class RaftCodec
         return new SnapshotMetadata(position, state);
     }
 
-    private static void Write(ByteWriter w, Message message)
+    private static void Write(ref ByteWriter w, Message message)
     {
         w.Byte((byte)KindOf(message));
         w.UInt64(message.From.Value);
@@ -137,9 +198,9 @@ public static class RaftCodec
                 w.Position(m.Previous);
                 w.UInt64(m.Commit.Value);
                 w.UInt32((uint)m.Entries.Count);
-                foreach (Entry entry in m.Entries)
+                for (int i = 0; i < m.Entries.Count; i++)
                 {
-                    Write(w, entry);
+                    Write(ref w, m.Entries[i]);
                 }
 
                 break;
@@ -156,7 +217,7 @@ public static class RaftCodec
                 w.UInt64(m.ReadPosition);
                 break;
             case InstallSnapshot m:
-                Write(w, m.Snapshot);
+                Write(ref w, m.Snapshot);
                 break;
             case ReadIndexRequest m:
                 w.UInt64(m.Context);
