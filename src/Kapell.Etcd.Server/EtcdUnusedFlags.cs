@@ -72,8 +72,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
-        Unused("warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
-        Unused("experimental-warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         foreach (string prefix in new[] { "", "experimental-" })
         {
             Unused(prefix + "enable-distributed-tracing", false, NoTracing);

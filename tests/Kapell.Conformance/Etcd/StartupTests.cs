@@ -77,6 +77,32 @@ public sealed class StartupTests
     }
 
     [Fact]
+    public async Task The_time_of_slow_calls_is_not_taken_under_two_names()
+    {
+        (int exit, string said) = await RunAsync(StoreKind.Kapell, ["--warning-unary-request-duration=1s", "--experimental-warning-unary-request-duration=1s"]);
+        Assert.Equal(1, exit);
+        Assert.Contains("both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set", said, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--warning-unary-request-duration", "1us", true)]
+    [InlineData("--experimental-warning-unary-request-duration", "1us", true)]
+    [InlineData("--warning-unary-request-duration", "1h", false)]
+    public async Task A_call_that_takes_longer_than_it_should_is_in_the_log_without_its_content(string flag, string time, bool logged)
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, null, flag, time));
+        await store.PutAsync("a", "not for the log");
+        for (int tries = 100; logged && tries > 0 && !store.Process.Said.Contains("request stats", StringComparison.Ordinal); tries--)
+        {
+            await Task.Delay(50, Cancellation);
+        }
+
+        string? line = store.Process.Said.Split('\n').FirstOrDefault(static l => l.Contains("request stats", StringComparison.Ordinal));
+        Assert.Equal(logged, line?.Contains("\"response-type\":\"/etcdserverpb.KV/Put\"", StringComparison.Ordinal) ?? false);
+        Assert.DoesNotContain("not for the log", store.Process.Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_second_one_on_the_same_directory_is_told_who_has_it()
     {
         using StoreProcess first = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
