@@ -91,6 +91,7 @@ public static class EtcdCommand
 
         try
         {
+            Announce(flags, options, logs.CreateLogger("etcd"));
             return await ServeAsync(options, time, prng, logs, console.Error, stopping);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
@@ -107,6 +108,18 @@ public static class EtcdCommand
             await console.Error.WriteLineAsync($"etcd: {e.Message}");
             return Failed;
         }
+    }
+
+    private static void Announce(EtcdFlags flags, EtcdOptions options, ILogger logger)
+    {
+        foreach (string notice in flags.Notices)
+        {
+            Log.NoEffect(logger, notice);
+        }
+
+        Log.Starting(
+            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, options.Retention.Entries, options.HeartbeatMilliseconds,
+            options.ElectionMilliseconds, options.Limits.QuotaBytes, "write-only");
     }
 
     private static async Task<int> ServeAsync(

@@ -232,6 +232,9 @@ internal sealed class EtcdFlags
 
     public string Help() => _flags.Help();
 
+    /// <summary>For the log: flags that were set and have no effect.</summary>
+    public IEnumerable<string> Notices => _unused.Notices;
+
     /// <exception cref="FlagException">A flag of the log is wrong.</exception>
     public LogSettings Logs() =>
         LogSettings.Parse(_logger.Value, _logLevel.Value, _logFormat.Value, _logOutputs.Value, _logRotates.Value, _logRotation.Value);

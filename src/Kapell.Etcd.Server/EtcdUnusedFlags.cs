@@ -14,6 +14,18 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private const string NoTracing = "spans are not sent anywhere";
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
+    private readonly List<(string Name, string Reason)> _taken = [];
+
+    /// <summary>What to tell whoever set one that has no effect. etcd: etcdmain/config.go, bootstrap.go, in whose words some are.</summary>
+    public IEnumerable<string> Notices => _taken.Where(flag => flags.WasSet(flag.Name)).Select(static flag => flag.Name switch
+    {
+        "max-snapshots" or "max-wals" => $"--{flag.Name} is deprecated in 3.6 and will be decommissioned in 3.8. It has no effect: {flag.Reason}",
+        "v2-deprecation" => $"--{flag.Name} is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring user input: {flag.Reason}",
+        "bootstrap-defrag-threshold-megabytes" or "experimental-bootstrap-defrag-threshold-megabytes" => $"Skipping defragmentation, --{flag.Name} has no effect: {flag.Reason}",
+        "enable-v2" or "experimental-enable-v2v3" or "proxy" or ['p', 'r', 'o', 'x', 'y', '-', ..] =>
+            $"--{flag.Name} is deprecated in 3.5 and will be decommissioned in 3.6. It has no effect: {flag.Reason}",
+        _ => $"--{flag.Name} has no effect: {flag.Reason}",
+    });
 
     public void Member()
     {
@@ -118,15 +130,19 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         }
     }
 
-    private static string Taken(string reason) => $"Taken without effect: {reason}.";
+    private string Taken(string name, string reason)
+    {
+        _taken.Add((name, reason));
+        return $"Taken without effect: {reason}.";
+    }
 
-    private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(reason));
+    private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(name, reason));
 
-    private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(reason));
+    private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(name, reason));
 
-    private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(reason));
+    private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(name, reason));
 
-    private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(reason));
+    private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(name, reason));
 
     private void Refused(string name, string value, string reason)
     {

@@ -30,6 +30,7 @@ public sealed class StartupTests
         { "--listen-client-urls http://127.0.0.1:1/p", "URL must not contain a path: http://127.0.0.1:1/p", 0 },
         { "--advertise-client-urls http://127.0.0.1", "URL address does not have the form \"host:port\": http://127.0.0.1", 0 },
         { "--cipher-suites nope", "unexpected TLS cipher suite \"nope\"", 0 },
+        { "--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url", 1 },
         { "--auth-token nonsense", "auth: invalid auth options", 0 },
         { "--auth-token jwt,sign-method=RS256", "auth: missing key data", 0 },
         {
