@@ -91,7 +91,6 @@ public static class EtcdCommand
 
         try
         {
-            Announce(flags, options, logs.CreateLogger("etcd"));
             return await ServeAsync(options, time, prng, logs, console.Error, stopping);
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
@@ -110,9 +109,9 @@ public static class EtcdCommand
         }
     }
 
-    private static void Announce(EtcdFlags flags, EtcdOptions options, ILogger logger)
+    private static void Announce(EtcdOptions options, ILogger logger)
     {
-        foreach (string notice in flags.Notices)
+        foreach (string notice in options.Notices)
         {
             Log.NoEffect(logger, notice);
         }
@@ -129,6 +128,7 @@ public static class EtcdCommand
         FileDisk disk = new();
         disk.CreateDirectory(options.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
+        Announce(options, logger);
         options = WithOwnCertificates(options, time);
         ReplicaSettings settings = new()
         {

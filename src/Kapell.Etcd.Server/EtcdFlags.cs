@@ -232,9 +232,6 @@ internal sealed class EtcdFlags
 
     public string Help() => _flags.Help();
 
-    /// <summary>For the log: flags that were set and have no effect.</summary>
-    public IEnumerable<string> Notices => _unused.Notices;
-
     /// <exception cref="FlagException">A flag of the log is wrong.</exception>
     public LogSettings Logs() =>
         LogSettings.Parse(_logger.Value, _logLevel.Value, _logFormat.Value, _logOutputs.Value, _logRotates.Value, _logRotation.Value);
@@ -292,6 +289,7 @@ internal sealed class EtcdFlags
         return new EtcdOptions
         {
             Name = _name.Value,
+            Notices = [.. _unused.Notices],
             DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
             ListenClientUrls = _listenClient.Value,
             AdvertiseClientUrls = _advertiseClient.Value,
@@ -380,10 +378,13 @@ internal sealed class EtcdFlags
             foreach (string url in urls.Value)
             {
                 CheckUrl(name, url);
-                ListenAddress? address = listens ? ListenAddress.Parse(url) : null;
-                if (address is { IsTls: true } && name == "listen-client-urls" && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
+                bool bare = listens && ListenAddress.Parse(url).IsTls && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0);
+                if (bare && name is ("listen-client-urls" or "listen-metrics-urls"))
                 {
-                    throw new FlagException($"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme");
+                    // etcd: embed/etcd.go ErrMissingClientTLSInfoForMetricsURL
+                    throw new FlagException(
+                        name == "listen-client-urls" ? $"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
+                            : "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
                 }
             }
         }

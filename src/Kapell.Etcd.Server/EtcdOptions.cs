@@ -17,6 +17,9 @@ internal sealed record EtcdOptions
 
     public required string DataDirectory { get; init; }
 
+    /// <summary>For the log: flags that were set and have no effect.</summary>
+    public IReadOnlyList<string> Notices { get; init; } = [];
+
     public required IReadOnlyList<string> ListenClientUrls { get; init; }
 
     public required IReadOnlyList<string> AdvertiseClientUrls { get; init; }

@@ -29,10 +29,8 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger)
             ListenAddress address = ListenAddress.Parse(url);
             if (address.IsTls && tls is null)
             {
-                // etcd: embed/etcd.go ErrMissingClientTLSInfoForMetricsURL
                 throw new FlagException(
                     endpoint == "peer" ? "listen for peers on https: --peer-cert-file and --peer-key-file are needed"
-                        : duty == PortDuty.Metrics ? $"listen on {url}: client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url"
                         : $"listen on {url}: --cert-file and --key-file are needed for https");
             }
 

@@ -21,6 +21,6 @@ public sealed class NoticeTests
     {
         EtcdFlags flags = new();
         flags.Parse([flag], static _ => null);
-        return flags.Notices;
+        return flags.ToOptions().Notices;
     }
 }
