@@ -15,6 +15,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
     private readonly List<(string Name, string Reason)> _taken = [];
+    private readonly List<Func<string?>> _checks = [];
 
     /// <summary>What to tell whoever set one that has no effect. etcd: etcdmain/config.go, bootstrap.go, in whose words some are.</summary>
     public IEnumerable<string> Notices => _taken.Where(flag => flags.WasSet(flag.Name)).Select(static flag => flag.Name switch
@@ -46,7 +47,9 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("enable-v2", false, "the v2 API is gone upstream too");
         Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
-        Unused("v2-deprecation", "not-yet", "the v2 API is gone upstream too");
+        FlagValue<string> stage = flags.String("v2-deprecation", "write-only", Taken("v2-deprecation", "the v2 API is gone upstream too"));
+        _checks.Add(() => stage.Value is "write-only" or "write-only-drop-data" or "gone" ? null
+            : $"invalid value \"{stage.Value}\" for flag -v2-deprecation: invalid value \"{stage.Value}\"");
     }
 
     public void Clustering()
@@ -118,14 +121,19 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 
-    /// <exception cref="FlagException">One that would have had an effect was set.</exception>
+    /// <exception cref="FlagException">One that would have had an effect was set, or one to what it cannot be.</exception>
     public void Check()
     {
-        foreach ((string name, Func<bool> isSet, string reason) in _refused)
+        if (_checks.Select(static check => check()).FirstOrDefault(static wrong => wrong is not null) is { } reason)
+        {
+            throw new FlagException(reason);
+        }
+
+        foreach ((string name, Func<bool> isSet, string why) in _refused)
         {
             if (isSet())
             {
-                throw new FlagException($"--{name} is not supported: {reason}");
+                throw new FlagException($"--{name} is not supported: {why}");
             }
         }
     }

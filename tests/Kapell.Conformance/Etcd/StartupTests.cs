@@ -82,6 +82,7 @@ public sealed class StartupTests
         "--warning-unary-request-duration=1s --experimental-warning-unary-request-duration=1s",
         "both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set")]
     [InlineData("--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
+    [InlineData("--v2-deprecation=not-yet", "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"")]
     public async Task A_wrong_flag_of_a_newer_etcd_is_named_too(string flags, string says)
     {
         (int exit, string said) = await RunAsync(StoreKind.Kapell, flags.Split(' '));
