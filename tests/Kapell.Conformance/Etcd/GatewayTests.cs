@@ -64,6 +64,22 @@ public sealed partial class GatewayTests
     }
 
     [Theory]
+    [InlineData("/debug/vars")]
+    [InlineData("/version")]
+    [InlineData("/health")]
+    public async Task What_is_no_call_is_answered_over_both_versions_of_HTTP(string path)
+    {
+        using StoreProcess store = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        foreach (Version version in new[] { HttpVersion.Version11, HttpVersion.Version20 })
+        {
+            using HttpRequestMessage request = new(HttpMethod.Get, path) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+            using HttpResponseMessage response = await store.Http.SendAsync(request, Cancellation);
+            using JsonDocument said = JsonDocument.Parse(await response.Content.ReadAsStringAsync(Cancellation));
+            Assert.NotEmpty(said.RootElement.EnumerateObject());
+        }
+    }
+
+    [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task A_watch_is_a_line_an_answer(StoreKind kind)
     {
