@@ -109,6 +109,18 @@ public static class EtcdCommand
         }
     }
 
+    private static void Announce(EtcdOptions options, ILogger logger)
+    {
+        foreach (string notice in options.Notices)
+        {
+            Log.NoEffect(logger, notice);
+        }
+
+        Log.Starting(
+            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, options.Retention.Entries, options.HeartbeatMilliseconds,
+            options.ElectionMilliseconds, options.Limits.QuotaBytes, "write-only");
+    }
+
     private static async Task<int> ServeAsync(
         EtcdOptions options, TimeProvider time, Prng prng, ILoggerFactory logs, TextWriter output, CancellationToken stopping)
     {
@@ -116,6 +128,7 @@ public static class EtcdCommand
         FileDisk disk = new();
         disk.CreateDirectory(options.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
+        Announce(options, logger);
         options = WithOwnCertificates(options, time);
         ReplicaSettings settings = new()
         {

@@ -20,6 +20,7 @@ internal sealed class EtcdFlags
 
     public const string TokenDefault = "etcd-cluster";
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan SlowCallDefault = TimeSpan.FromMilliseconds(300); // etcd: embed/config.go DefaultWarningUnaryRequestDuration
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
@@ -108,6 +109,8 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _logLevel;
     private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
     private readonly FlagValue<string> _logFormat;
+    private readonly FlagValue<TimeSpan> _slowCall;
+    private readonly FlagValue<TimeSpan> _oldSlowCall;
     private readonly FlagValue<bool> _logRotates;
     private readonly FlagValue<string> _logRotation;
 
@@ -198,6 +201,8 @@ internal sealed class EtcdFlags
             "log-rotation-config-json", "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}",
             "Configures log rotation: MaxSize in megabytes, MaxAge in days, MaxBackups, LocalTime, Compress.");
         _metrics = _flags.String("metrics", "basic", "'basic' or 'extensive': all metrics are always shown.");
+        _slowCall = _flags.Duration("warning-unary-request-duration", TimeSpan.Zero, "A call that takes longer is named in the log. 0 means 300ms.");
+        _oldSlowCall = _flags.Duration("experimental-warning-unary-request-duration", TimeSpan.Zero, "The name of --warning-unary-request-duration before 3.6.");
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
         _flags.Group("Features");
@@ -284,6 +289,7 @@ internal sealed class EtcdFlags
         return new EtcdOptions
         {
             Name = _name.Value,
+            Notices = [.. _unused.Notices],
             DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
             ListenClientUrls = _listenClient.Value,
             AdvertiseClientUrls = _advertiseClient.Value,
@@ -320,6 +326,7 @@ internal sealed class EtcdFlags
             PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
             VotersMin = _votersMin.Value,
             ComparisonInterval = ComparisonInterval(),
+            SlowCallAfter = SlowCallAfter(),
             InitialCorruptCheck = _initialCheck.Value || _oldInitialCheck.Value || gates.GetValueOrDefault("InitialCorruptCheck"),
             EnableGateway = _gateway.Value,
             Cors = _cors.Value,
@@ -371,10 +378,13 @@ internal sealed class EtcdFlags
             foreach (string url in urls.Value)
             {
                 CheckUrl(name, url);
-                ListenAddress? address = listens ? ListenAddress.Parse(url) : null;
-                if (address is { IsTls: true } && name == "listen-client-urls" && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0))
+                bool bare = listens && ListenAddress.Parse(url).IsTls && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0);
+                if (bare && name is ("listen-client-urls" or "listen-metrics-urls"))
                 {
-                    throw new FlagException($"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme");
+                    // etcd: embed/etcd.go ErrMissingClientTLSInfoForMetricsURL
+                    throw new FlagException(
+                        name == "listen-client-urls" ? $"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme"
+                            : "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
                 }
             }
         }
@@ -422,6 +432,14 @@ internal sealed class EtcdFlags
             : asked > TimeSpan.Zero ? asked
             : _compare.Value ? ComparisonIntervalDefault : TimeSpan.Zero;
     }
+
+    // etcd: etcdmain/config.go parseWarningUnaryRequestDuration
+    private TimeSpan SlowCallAfter() =>
+        _slowCall.Value != TimeSpan.Zero && _oldSlowCall.Value != TimeSpan.Zero
+            ? throw new FlagException("both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set. Use only --warning-unary-request-duration")
+            : _slowCall.Value != TimeSpan.Zero ? _slowCall.Value
+            : _oldSlowCall.Value != TimeSpan.Zero ? _oldSlowCall.Value
+            : SlowCallDefault;
 
     private Dictionary<string, bool> RefuseWhatIsNotThere()
     {

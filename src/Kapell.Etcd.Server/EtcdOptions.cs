@@ -17,6 +17,9 @@ internal sealed record EtcdOptions
 
     public required string DataDirectory { get; init; }
 
+    /// <summary>For the log: flags that were set and have no effect.</summary>
+    public IReadOnlyList<string> Notices { get; init; } = [];
+
     public required IReadOnlyList<string> ListenClientUrls { get; init; }
 
     public required IReadOnlyList<string> AdvertiseClientUrls { get; init; }
@@ -98,6 +101,9 @@ internal sealed record EtcdOptions
 
     /// <summary>Between the beginnings of two rounds that compare the members' content; zero for none.</summary>
     public TimeSpan ComparisonInterval { get; init; }
+
+    /// <summary>A call that takes longer is named in the log.</summary>
+    public TimeSpan SlowCallAfter { get; init; } = TimeSpan.FromMilliseconds(300);
 
     /// <summary>Compare with the others before clients are served.</summary>
     public bool InitialCorruptCheck { get; init; }

@@ -14,6 +14,19 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private const string NoTracing = "spans are not sent anywhere";
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
+    private readonly List<(string Name, string Reason)> _taken = [];
+    private readonly List<Func<string?>> _checks = [];
+
+    /// <summary>What to tell whoever set one that has no effect. etcd: etcdmain/config.go, bootstrap.go, in whose words some are.</summary>
+    public IEnumerable<string> Notices => _taken.Where(flag => flags.WasSet(flag.Name)).Select(static flag => flag.Name switch
+    {
+        "max-snapshots" or "max-wals" => $"--{flag.Name} is deprecated in 3.6 and will be decommissioned in 3.8. It has no effect: {flag.Reason}",
+        "v2-deprecation" => $"--{flag.Name} is deprecated and scheduled for removal in v3.8. The default value is enforced, ignoring user input: {flag.Reason}",
+        "bootstrap-defrag-threshold-megabytes" or "experimental-bootstrap-defrag-threshold-megabytes" => $"Skipping defragmentation, --{flag.Name} has no effect: {flag.Reason}",
+        "enable-v2" or "experimental-enable-v2v3" or "proxy" or ['p', 'r', 'o', 'x', 'y', '-', ..] =>
+            $"--{flag.Name} is deprecated in 3.5 and will be decommissioned in 3.6. It has no effect: {flag.Reason}",
+        _ => $"--{flag.Name} has no effect: {flag.Reason}",
+    });
 
     public void Member()
     {
@@ -34,7 +47,9 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("enable-v2", false, "the v2 API is gone upstream too");
         Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
-        Unused("v2-deprecation", "not-yet", "the v2 API is gone upstream too");
+        FlagValue<string> stage = flags.String("v2-deprecation", "write-only", Taken("v2-deprecation", "the v2 API is gone upstream too"));
+        _checks.Add(() => stage.Value is "write-only" or "write-only-drop-data" or "gone" ? null
+            : $"invalid value \"{stage.Value}\" for flag -v2-deprecation: invalid value \"{stage.Value}\"");
     }
 
     public void Clustering()
@@ -72,8 +87,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
-        Unused("warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
-        Unused("experimental-warning-unary-request-duration", TimeSpan.FromMilliseconds(300), "calls are not logged one by one: see /metrics");
         foreach (string prefix in new[] { "", "experimental-" })
         {
             Unused(prefix + "enable-distributed-tracing", false, NoTracing);
@@ -108,27 +121,36 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 
-    /// <exception cref="FlagException">One that would have had an effect was set.</exception>
+    /// <exception cref="FlagException">One that would have had an effect was set, or one to what it cannot be.</exception>
     public void Check()
     {
-        foreach ((string name, Func<bool> isSet, string reason) in _refused)
+        if (_checks.Select(static check => check()).FirstOrDefault(static wrong => wrong is not null) is { } reason)
+        {
+            throw new FlagException(reason);
+        }
+
+        foreach ((string name, Func<bool> isSet, string why) in _refused)
         {
             if (isSet())
             {
-                throw new FlagException($"--{name} is not supported: {reason}");
+                throw new FlagException($"--{name} is not supported: {why}");
             }
         }
     }
 
-    private static string Taken(string reason) => $"Taken without effect: {reason}.";
+    private string Taken(string name, string reason)
+    {
+        _taken.Add((name, reason));
+        return $"Taken without effect: {reason}.";
+    }
 
-    private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(reason));
+    private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(name, reason));
 
-    private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(reason));
+    private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(name, reason));
 
-    private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(reason));
+    private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(name, reason));
 
-    private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(reason));
+    private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(name, reason));
 
     private void Refused(string name, string value, string reason)
     {

@@ -35,11 +35,26 @@ internal sealed class ClusterAccess : IDisposable
         return probes.Where(static p => p.Alive).Select(static p => p.Id).ToHashSet();
     }
 
-    public async Task<Member> AddLearnerAsync(IEnumerable<string> peerUrls, CancellationToken cancellation)
+    /// <param name="peerUrls">Of the new member.</param>
+    /// <param name="dead">The voter in whose place it comes: Kapell's store lets it come although that one is down.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    public async Task<Member> AddLearnerAsync(IEnumerable<string> peerUrls, ulong dead, CancellationToken cancellation)
     {
         MemberAddRequest request = new() { IsLearner = true };
         request.PeerURLs.AddRange(peerUrls);
-        return (await CallAsync((channel, call) => new Cluster.ClusterClient(channel).MemberAddAsync(request, call), cancellation)).Member;
+        return (await CallAsync((channel, call) => new Cluster.ClusterClient(channel).MemberAddAsync(request, Replacing(call, dead)), cancellation)).Member;
+    }
+
+    private static CallOptions Replacing(CallOptions call, ulong dead)
+    {
+        Metadata headers = [];
+        foreach (Metadata.Entry entry in call.Headers ?? [])
+        {
+            headers.Add(entry);
+        }
+
+        headers.Add("kapell-replaces", ReplacementPlan.Hex(dead));
+        return call.WithHeaders(headers);
     }
 
     public async Task PromoteAsync(ulong id, CancellationToken cancellation) => await CallAsync(

@@ -47,7 +47,7 @@ internal sealed class MemberReplacement(ClusterAccess cluster, ReplacementWish w
         switch (step)
         {
             case ReplacementStep.Add:
-                Member added = await cluster.AddLearnerAsync(wish.PeerUrls, cancellation);
+                Member added = await cluster.AddLearnerAsync(wish.PeerUrls, wish.Dead, cancellation);
                 await output.WriteLineAsync($"added member {ReplacementPlan.Hex(added.ID)} as a learner");
                 break;
             case ReplacementStep.Promote:

@@ -5,6 +5,7 @@ using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using Grpc.Core;
+using Kapell.Base;
 using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
@@ -20,7 +21,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     private readonly GrpcMethod _method;
     private readonly GrpcServer _server;
     private readonly Http2Stream _stream;
+    private readonly long _began;
     private ArrayBufferWriter<byte>? _partial;
+    private long _received;
     private Metadata? _requestHeaders;
     private Metadata? _trailers;
     private int _finished;
@@ -29,6 +32,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     protected GrpcCall(GrpcMethod method, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {
         (_method, _server, Responder, _stream) = (method, server, responder, stream);
+        _began = method.IsStream ? 0 : responder.Time.GetTimestamp();
         method.Count.Start();
         if (stream.Find("grpc-timeout"u8) is { } timeout && GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
         {
@@ -146,8 +150,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
             return;
         }
 
-        _method.Count.End(StatusCore.StatusCode);
-        _server.Calls.Sent((message?.Length ?? GrpcPayload.PrefixBytes) - GrpcPayload.PrefixBytes);
+        int sent = (message?.Length ?? GrpcPayload.PrefixBytes) - GrpcPayload.PrefixBytes;
+        End(StatusCore.StatusCode, sent);
+        _server.Calls.Sent(sent);
         bool first = !_headersSent;
         byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
         Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
@@ -169,7 +174,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
             Google.Protobuf.InvalidProtocolBufferException e => new Status(StatusCode.Internal, "grpc: error unmarshalling request: " + e.Message),
             _ => new Status(StatusCode.Unknown, cause.Message),
         };
-        _method.Count.End(status.StatusCode);
+        End(status.StatusCode, sent: 0);
         if (status.StatusCode == StatusCode.Unknown && cause is not RpcException && !_stream.IsOver)
         {
             GrpcLog.HandlerFailed(_server.Logger, _method.FullName, cause);
@@ -178,6 +183,26 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         Metadata? trailers = (cause as RpcException)?.Trailers is { Count: > 0 } own ? own : _trailers;
         Responder.Respond(
             _stream, default, default, _headersSent ? GrpcHeaders.Trailers(status, trailers) : GrpcHeaders.TrailersOnly(status, trailers), null);
+    }
+
+    // etcd: api/v3rpc/interceptor.go logUnaryRequestStats; what the request says stays out of the log, it may be a secret.
+    private void End(StatusCode code, int sent)
+    {
+        _method.Count.End(code);
+        if (_method.IsStream || !_server.Logger.IsEnabled(LogLevel.Warning))
+        {
+            return;
+        }
+
+        TimeSpan spent = Responder.Time.GetElapsedTime(_began);
+        if (_server.Logger.IsEnabled(LogLevel.Debug))
+        {
+            GrpcLog.CallEnded(_server.Logger, _method.FullName, PeerCore, GoDuration.Format(spent), code, _received, sent);
+        }
+        else if (spent > _server.SlowAfter)
+        {
+            GrpcLog.CallWasSlow(_server.Logger, _method.FullName, PeerCore, GoDuration.Format(spent), code, _received, sent);
+        }
     }
 
     // Mostly a piece is exactly one message.
@@ -211,6 +236,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
             ReadOnlySequence<byte> payload = piece.Slice(GrpcPayload.PrefixBytes, length);
             _server.Calls.Received(length);
+            _received += length;
             Message(prefix[0] == 0 ? payload : Decompress(prefix[0], payload));
             piece = piece.Slice(GrpcPayload.PrefixBytes + length);
         }
@@ -290,4 +316,12 @@ internal static partial class GrpcLog
 {
     [LoggerMessage(EventId = 1030, Level = LogLevel.Error, Message = "the call {Method} failed unexpectedly")]
     public static partial void HandlerFailed(ILogger logger, string method, Exception cause);
+
+    [LoggerMessage(EventId = 1031, Level = LogLevel.Debug, Message = "request stats: {ResponseType} of {Remote} took {TimeSpent}: {Code}, {RequestSize} bytes asked, {ResponseSize} answered")]
+    public static partial void CallEnded(
+        ILogger logger, string responseType, string remote, string timeSpent, StatusCode code, long requestSize, int responseSize);
+
+    [LoggerMessage(EventId = 1032, Level = LogLevel.Warning, Message = "request stats: {ResponseType} of {Remote} took {TimeSpent}: {Code}, {RequestSize} bytes asked, {ResponseSize} answered")]
+    public static partial void CallWasSlow(
+        ILogger logger, string responseType, string remote, string timeSpent, StatusCode code, long requestSize, int responseSize);
 }

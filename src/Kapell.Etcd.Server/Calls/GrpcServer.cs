@@ -19,6 +19,9 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
     /// <summary>Judges calls before they begin; null lets all in.</summary>
     public CallGate? Gate { get; init; }
 
+    /// <summary>A call that is no stream and takes longer is named in the log.</summary>
+    public TimeSpan SlowAfter { get; init; } = TimeSpan.MaxValue;
+
     /// <summary>Of one received message, decompressed.</summary>
     public int MessageBytesMax => messageBytesMax;
 

@@ -46,6 +46,9 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
             await using Body body = new(context, responder, stream);
             context.Response.Body = body;
             await application(context);
+
+            // What was written to the pipe before the body and not flushed.
+            await context.Response.CompleteAsync();
             body.Finish();
         }
         catch (Exception)

@@ -10,10 +10,21 @@ internal static partial class Log
     [LoggerMessage(EventId = 1000, Level = LogLevel.Information, Message = "loaded from {Directory}: {Story}")]
     public static partial void Loaded(ILogger logger, string directory, string story);
 
+    [LoggerMessage(EventId = 998, Level = LogLevel.Warning, Message = "{Notice}")]
+    public static partial void NoEffect(ILogger logger, string notice);
+
+    [LoggerMessage(
+        EventId = 999, Level = LogLevel.Information,
+        Message = "starting an etcd server: version {EtcdVersion}, {Name} in {DataDir}; a checkpoint every {SnapshotCount} entries, {SnapshotCatchupEntries} stay for "
+            + "members that lag; heartbeat {HeartbeatInterval} ms, election {ElectionTimeout} ms; quota {QuotaBackendBytes} bytes; v2 {V2Deprecation}")]
+    public static partial void Starting(
+        ILogger logger, string etcdVersion, string name, string dataDir, ulong snapshotCount, int snapshotCatchupEntries, int heartbeatInterval,
+        int electionTimeout, long quotaBackendBytes, string v2Deprecation);
+
     [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "{MemberId} became {Role} at term {Term}, leader {Leader}")]
     public static partial void LeaderChanged(ILogger logger, string memberId, string role, Term term, MemberId leader);
 
-    [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "serving client requests on {Addresses}")]
+    [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "serving client traffic on {Addresses}")]
     public static partial void Serving(ILogger logger, string addresses);
 
     [LoggerMessage(EventId = 1003, Level = LogLevel.Information, Message = "saved snapshot: checkpoint at entry {Index}, {Bytes} bytes")]

@@ -95,7 +95,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         RequestDelegate web = ((IApplicationBuilder)app).Build();
         CallGate gate = new(host, TimeSpan.FromMilliseconds(options.ElectionMilliseconds));
         GrpcServer Serve(GrpcBinder binder) =>
-            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate };
+            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate, SlowAfter = options.SlowCallAfter };
         calling.Server = Serve(Bind(app.Services, calls));
         plain.Server = Serve(new GrpcBinder(new CallCounter()));
         try

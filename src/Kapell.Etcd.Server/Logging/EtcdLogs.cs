@@ -125,7 +125,7 @@ internal sealed class EtcdLogs : ILoggerFactory
             {
                 if (key != "{OriginalFormat}")
                 {
-                    json.WriteString(Dashed(key), Convert.ToString(value, CultureInfo.InvariantCulture));
+                    WriteField(json, Dashed(key), value);
                 }
             }
 
@@ -133,6 +133,20 @@ internal sealed class EtcdLogs : ILoggerFactory
             {
                 json.WriteString("error", exception.Message);
                 json.WriteString("stacktrace", exception.ToString());
+            }
+        }
+
+        // Numbers are numbers, as zap writes them: who reads the log by machine compares them.
+        private static void WriteField(Utf8JsonWriter json, string name, object? value)
+        {
+            switch (value)
+            {
+                case int number: json.WriteNumber(name, number); break;
+                case long number: json.WriteNumber(name, number); break;
+                case ulong number: json.WriteNumber(name, number); break;
+                case double number when double.IsFinite(number): json.WriteNumber(name, number); break;
+                case bool truth: json.WriteBoolean(name, truth); break;
+                default: json.WriteString(name, Convert.ToString(value, CultureInfo.InvariantCulture)); break;
             }
         }
 

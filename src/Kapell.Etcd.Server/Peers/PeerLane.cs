@@ -169,6 +169,19 @@ internal sealed class PeerLane : IAsyncDisposable
         }
     }
 
+    // A certificate that a member of ours refuses after the handshake of TLS 1.3 shows only in this: the platform sends no alert.
+    private async Task<HttpResponseMessage> AnswerAsync(HttpRequestMessage request, CancellationToken cancellation)
+    {
+        try
+        {
+            return await _context.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation);
+        }
+        catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.ResponseEnded && request.RequestUri?.Scheme == Uri.UriSchemeHttps)
+        {
+            throw new IOException("the connection ended before an answer; it may be that this member's certificate was refused (remote error: tls: bad certificate)");
+        }
+    }
+
     private async Task<HttpResponseMessage> ConnectAsync()
     {
         IReadOnlyList<string> urls = _urls();
@@ -183,7 +196,7 @@ internal sealed class PeerLane : IAsyncDisposable
         request.Headers.TryAddWithoutValidation("Upgrade", PeerProtocol.UpgradeName);
         using CancellationTokenSource timeout = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
         timeout.CancelAfter(ConnectTimeout);
-        HttpResponseMessage response = await _context.Client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, timeout.Token);
+        HttpResponseMessage response = await AnswerAsync(request, timeout.Token);
         if (response.StatusCode == HttpStatusCode.SwitchingProtocols)
         {
             return response;

@@ -49,12 +49,16 @@ public sealed class Replica : IDisposable
     private const double QuotaFreeShare = 0.05;
     private const double QuotaRoomyShare = 0.75;
 
+    // Who makes space by hand ends the alarm by hand next, as etcd wants it: until then it is there to be ended.
+    private const long ClearAlarmAfterMilliseconds = 10_000;
+
     private readonly RaftNode _raft;
     private readonly Applier _applier;
     private readonly long _quotaBytes;
     private readonly List<long> _expired = [];
     private bool _clearingAlarm;
     private long _bytesAtAlarm;
+    private long? _roomSince;
     private LogIndex? _beingWritten;
     private long _trimAtEntries;
     private long _trimAtBytes;
@@ -355,7 +359,7 @@ public sealed class Replica : IDisposable
     {
         if (!_applier.HasAlarm(AlarmType.Nospace))
         {
-            (_clearingAlarm, _bytesAtAlarm, _ledWithoutAlarm) = (false, 0, true);
+            (_clearingAlarm, _bytesAtAlarm, _ledWithoutAlarm, _roomSince) = (false, 0, true, null);
             return;
         }
 
@@ -365,6 +369,13 @@ public sealed class Replica : IDisposable
         // An alarm from before this member led says nothing of its quota, which may have been raised since.
         bool shrunk = (!_ledWithoutAlarm || live <= _bytesAtAlarm - (_quotaBytes * QuotaFreeShare)) && live <= _quotaBytes * (1 - QuotaFreeShare);
         if (_clearingAlarm || _quotaBytes <= 0 || !(shrunk || live <= _quotaBytes * QuotaRoomyShare))
+        {
+            _roomSince = null;
+            return;
+        }
+
+        _roomSince ??= _applier.NowMilliseconds;
+        if (_applier.NowMilliseconds - _roomSince < ClearAlarmAfterMilliseconds)
         {
             return;
         }

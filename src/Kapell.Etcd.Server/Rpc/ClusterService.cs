@@ -1,3 +1,4 @@
+using System.Globalization;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
@@ -12,6 +13,9 @@ namespace Kapell.Etcd.Server.Rpc;
 public sealed class ClusterService(
     ReplicaHost host, Proposer proposer, LeaderCalls leader, MembershipRules rules, Authenticator authenticator) : Cluster.ClusterBase
 {
+    // What kapell's own command says beside etcd's request: the dead voter's number, in hexadecimal.
+    private const string ReplacesHeader = "kapell-replaces";
+
     public override async Task<MemberListResponse> MemberList(MemberListRequest request, ServerCallContext context)
     {
         if (request.Linearizable)
@@ -36,7 +40,8 @@ public sealed class ClusterService(
         Member member = new() { ID = rules.NewMemberId(urls), IsLearner = request.IsLearner };
         member.PeerURLs.AddRange(urls);
         ConfChangeKind kind = request.IsLearner ? ConfChangeKind.AddLearner : ConfChangeKind.AddVoter;
-        Refuse(rules.JudgeAdd(member));
+        _ = ulong.TryParse(context.RequestHeaders.GetValue(ReplacesHeader), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong replaced);
+        Refuse(rules.JudgeAdd(member, replaced));
         Refuse((await host.ChangeMembershipAsync(kind, member.ID, member, context.CancellationToken)).Error);
         MemberAddResponse response = new() { Header = host.Header.ToMessage(0), Member = member };
         response.Members.AddRange(Members());

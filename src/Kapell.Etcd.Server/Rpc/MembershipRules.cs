@@ -26,7 +26,9 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
         }
     }
 
-    public EtcdError? JudgeAdd(Member member)
+    /// <param name="member">Who is to come.</param>
+    /// <param name="replaced">The voter in whose place a learner comes, as <c>kapell member replace</c> says; 0: nobody's.</param>
+    public EtcdError? JudgeAdd(Member member, ulong replaced = 0)
     {
         Member[] members = Members();
         if (members.Any(m => m.PeerURLs.Intersect(member.PeerURLs, StringComparer.Ordinal).Any()))
@@ -34,9 +36,9 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
             return EtcdError.PeerUrlExists;
         }
 
-        if (member.IsLearner)
+        if (member.IsLearner && members.Any(static m => m.IsLearner))
         {
-            return members.Any(static m => m.IsLearner) ? EtcdError.TooManyLearners : null;
+            return EtcdError.TooManyLearners;
         }
 
         if (!strict)
@@ -49,9 +51,15 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
         int quorumAfter = ((voters.Length + 1) / 2) + 1;
 
         // A single member that grows has no other choice.
-        if (!(started == 1 && voters.Length == 1) && started < quorumAfter)
+        if (!member.IsLearner && !(started == 1 && voters.Length == 1) && started < quorumAfter)
         {
             return EtcdError.MemberNotEnoughStarted;
+        }
+
+        // The rule keeps a second loss from being the last. Where it is known which voter is lost, the learner is the way out of that.
+        if (member.IsLearner && voters.FirstOrDefault(m => m.ID == replaced) is { } lost && !IsReachable(lost))
+        {
+            return null;
         }
 
         // Counted as if the new one were not there: the others must do without it. etcd: isConnectedToQuorumAfterAddingNewMemberSince

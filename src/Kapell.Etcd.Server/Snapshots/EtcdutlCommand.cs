@@ -23,6 +23,7 @@ public sealed class EtcdutlCommand
           etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
           etcdutl hashkv FILE [flags]             the hash over the history in it
           etcdutl defrag --data-dir DIR           has nothing to do, and says so
+          etcdutl completion SHELL                a script with which bash, zsh, fish or powershell completes its words
           etcdutl version
 
         Every command has --help.
@@ -44,6 +45,7 @@ public sealed class EtcdutlCommand
             ["restore", ..] => ("restore", 1),
             ["hashkv", ..] => ("hashkv", 1),
             ["defrag", ..] => ("defrag", 1),
+            ["completion", ..] => ("completion", 1),
             ["version", ..] => ("version", 1),
             _ => ("", 0),
         };
@@ -77,6 +79,10 @@ public sealed class EtcdutlCommand
                 return await HashAsync(rest);
             case "defrag":
                 return await DefragAsync(rest);
+            case "completion":
+                await _output.WriteLineAsync((rest is [string shell] ? EtcdutlCompletion.For(shell) : null)
+                    ?? throw new FlagException("completion is for one of bash, zsh, fish, powershell"));
+                return 0;
             case "version":
                 _output.WriteLine($"etcdutl version: {Rpc.EtcdVersion.Server}\nAPI version: 3.6");
                 return 0;

@@ -194,6 +194,10 @@ public sealed class ClusterTests
         Assert.Equal(1, code);
         Assert.Contains("3 voting members, fewer than --min-voters=4", said, StringComparison.Ordinal);
 
+        // Without a word about whose place it takes, a learner comes only when the others could do without it, as in etcd.
+        MemberAddRequest learner = new() { PeerURLs = { "http://127.0.0.1:1" }, IsLearner = true };
+        Assert.Equal("Unavailable: etcdserver: unhealthy cluster", await StoreClient.RefusalAsync(cluster.Members(alive).MemberAddAsync(learner)));
+
         // Interrupted while it waits for the new member: nothing is lost by that.
         (code, said) = await ProgramRun.CompleteAsync(Programs.Kapell, [.. replace, cluster.PeerUrl(fresh), "--timeout", "4s"], "", Cancellation);
         Assert.Equal(1, code);

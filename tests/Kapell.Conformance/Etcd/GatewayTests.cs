@@ -51,6 +51,36 @@ public sealed partial class GatewayTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task An_empty_store_has_a_size(StoreKind kind)
+    {
+        using StoreProcess store = await StoreProcess.StartAsync(kind, Cancellation);
+        using StringContent nothing = new("{}");
+        using HttpResponseMessage response = await store.Http.PostAsync("/v3/maintenance/status", nothing, Cancellation);
+        JsonElement status = JsonDocument.Parse(await response.Content.ReadAsStringAsync(Cancellation)).RootElement;
+        foreach (string field in new[] { "version", "dbSize", "leader", "raftIndex", "raftTerm", "raftAppliedIndex", "dbSizeInUse" })
+        {
+            Assert.True(status.TryGetProperty(field, out _), $"{kind} says no {field}: {status}");
+        }
+    }
+
+    [Theory]
+    [InlineData("/debug/vars")]
+    [InlineData("/version")]
+    [InlineData("/health")]
+    public async Task What_is_no_call_is_answered_over_both_versions_of_HTTP(string path)
+    {
+        using StoreProcess store = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        foreach (Version version in new[] { HttpVersion.Version11, HttpVersion.Version20 })
+        {
+            using HttpRequestMessage request = new(HttpMethod.Get, path) { Version = version, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+            using HttpResponseMessage response = await store.Http.SendAsync(request, Cancellation);
+            using JsonDocument said = JsonDocument.Parse(await response.Content.ReadAsStringAsync(Cancellation));
+            Assert.NotEmpty(said.RootElement.EnumerateObject());
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task A_watch_is_a_line_an_answer(StoreKind kind)
     {
         using StoreProcess store = await StoreProcess.StartAsync(kind, Cancellation);

@@ -76,6 +76,38 @@ public sealed class StartupTests
         Directory.Delete(folder, recursive: true);
     }
 
+    /// <summary>As etcd 3.6 says them; the installed one may be older.</summary>
+    [Theory]
+    [InlineData(
+        "--warning-unary-request-duration=1s --experimental-warning-unary-request-duration=1s",
+        "both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set")]
+    [InlineData("--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
+    [InlineData("--v2-deprecation=not-yet", "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"")]
+    public async Task A_wrong_flag_of_a_newer_etcd_is_named_too(string flags, string says)
+    {
+        (int exit, string said) = await RunAsync(StoreKind.Kapell, flags.Split(' '));
+        Assert.Equal(1, exit);
+        Assert.Contains(says, Assert.Single(said.Trim().Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--warning-unary-request-duration", "1us", true)]
+    [InlineData("--experimental-warning-unary-request-duration", "1us", true)]
+    [InlineData("--warning-unary-request-duration", "1h", false)]
+    public async Task A_call_that_takes_longer_than_it_should_is_in_the_log_without_its_content(string flag, string time, bool logged)
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, null, flag, time));
+        await store.PutAsync("a", "not for the log");
+        for (int tries = 100; logged && tries > 0 && !store.Process.Said.Contains("request stats", StringComparison.Ordinal); tries--)
+        {
+            await Task.Delay(50, Cancellation);
+        }
+
+        string? line = store.Process.Said.Split('\n').FirstOrDefault(static l => l.Contains("request stats", StringComparison.Ordinal));
+        Assert.Equal(logged, line?.Contains("\"response-type\":\"/etcdserverpb.KV/Put\"", StringComparison.Ordinal) ?? false);
+        Assert.DoesNotContain("not for the log", store.Process.Said, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_second_one_on_the_same_directory_is_told_who_has_it()
     {

@@ -16,6 +16,19 @@ public sealed class EtcdutlTests
         Assert.Contains("etcdutl version: 3.", output.ToString(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("bash", "complete -o filenames -F _etcdutl etcdutl", 0)]
+    [InlineData("zsh", "#compdef etcdutl", 0)]
+    [InlineData("fish", "complete -c etcdutl", 0)]
+    [InlineData("powershell", "-CommandName etcdutl", 0)]
+    [InlineData("tcsh", "one of bash, zsh, fish, powershell", 128)]
+    public async Task Shells_complete_its_words(string shell, string says, int code)
+    {
+        using StringWriter said = new();
+        Assert.Equal(code, await new EtcdutlCommand(said, said).RunAsync(["completion", shell]));
+        Assert.Contains(says, said.ToString(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Defrag_looks_for_a_member()
     {

@@ -27,6 +27,16 @@ public sealed class EtcdLogsTests
     }
 
     [Fact]
+    public void Numbers_are_numbers()
+    {
+        using StringWriter error = new();
+        using EtcdLogs logs = new(new LogSettings(), Time, TextWriter.Null, error);
+        logs.CreateLogger("etcd").Log(
+            LogLevel.Warning, default, new Dictionary<string, object?> { ["SnapshotCount"] = 7UL, ["Seconds"] = double.NaN, ["IsSo"] = true }, null, static (_, _) => "");
+        Assert.Contains("\"snapshot-count\":7,\"seconds\":\"NaN\",\"is-so\":true}", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Below_the_level_nothing_is_written()
     {
         using StringWriter error = new();
