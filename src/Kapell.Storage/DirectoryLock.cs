@@ -34,6 +34,20 @@ public sealed class DirectoryLock : IDisposable
         return new DirectoryLock(handle);
     }
 
+    /// <summary>Holds a file that another program locks while it works on it, which must exist; null when one does.</summary>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static DirectoryLock? TryHold(string file)
+    {
+        SafeFileHandle handle = OpenUnlocked(file);
+        if (Native.Flock(handle, Native.LockExclusive | Native.LockNonBlocking) == 0)
+        {
+            return new DirectoryLock(handle);
+        }
+
+        handle.Dispose();
+        return null;
+    }
+
     public void Dispose() => _handle.Dispose();
 
     private static SafeFileHandle OpenUnlocked(string path)
