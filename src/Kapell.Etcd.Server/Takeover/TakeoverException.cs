@@ -4,7 +4,7 @@ namespace Kapell.Etcd.Server.Takeover;
 internal sealed class TakeoverException : IOException
 {
     public TakeoverException(string file, long offset, string reason)
-        : base($"{file} cannot be taken over from etcd: at offset {offset}: {reason}. Nothing was changed: etcd may be started on it as before. "
+        : base($"{file} cannot be taken over from etcd: at offset {offset}: {reason.TrimEnd('.')}. Nothing was changed: etcd may be started on it as before. "
             + "If the cluster has other members that are whole, move those, and add this one anew; or restore a saved snapshot with kapell etcdutl")
     {
     }

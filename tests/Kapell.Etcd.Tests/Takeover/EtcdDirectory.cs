@@ -14,6 +14,17 @@ internal sealed class EtcdDirectory : IDisposable
 {
     public const ulong Cluster = 0xc1;
     public const ulong Member = 0xa1;
+
+    private const string VersionTwoStore = """
+        {"Root":{"Path":"/","Children":{
+          "0":{"Children":{
+            "members":{"Children":{"ID":{"Path":"/0/members/ID","Children":{
+              "attributes":{"Value":"{\"name\":\"n\",\"clientURLs\":[\"http://c:1\"]}"},
+              "raftAttributes":{"Value":"{\"peerURLs\":[\"http://p:1\"]}"}}}}},
+            "removed_members":{"Children":{"bad":{"Value":"removed"}}}}},
+          "1":{"Path":"/1"}}}}
+        """;
+
     private readonly List<byte> _segment = [];
     private uint _crc;
 
@@ -112,8 +123,7 @@ internal sealed class EtcdDirectory : IDisposable
     /// <summary>A snapshot file of one voter, and the log's word of it.</summary>
     public void WriteSnapshot(ulong index, ulong term)
     {
-        string members = $$"""{"Path":"/0/members/{{Member:x}}","Children":{"attributes":{"Value":"{\"name\":\"n\",\"clientURLs\":[\"http://c:1\"]}"},"raftAttributes":{"Value":"{\"peerURLs\":[\"http://p:1\"]}"}}}""";
-        string json = $$$"""{"Root":{"Path":"/","Children":{"0":{"Children":{"members":{"Children":{"{{{Member:x}}}":{{{members}}}}},"removed_members":{"Children":{"bad":{"Value":"removed"}}}}},"1":{"Path":"/1"}}}}""";
+        string json = VersionTwoStore.Replace("ID", $"{Member:x}", StringComparison.Ordinal);
         EtcdSnapshotMetadata metadata = new() { Index = index, Term = term, ConfState = new EtcdConfState() };
         metadata.ConfState.Voters.Add(Member);
         byte[] snapshot = new EtcdSnapshot { Data = Text(json), Metadata = metadata }.ToByteArray();

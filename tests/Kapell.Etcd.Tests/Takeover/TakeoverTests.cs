@@ -95,7 +95,7 @@ public sealed class TakeoverTests
     [Fact]
     public void Impossible_logs_are_refused()
     {
-        Refused("max entry size limit exceeded", static etcd => etcd.WriteLog(damage: static bytes => bytes[14] = 0xFF), atFirst: true);
+        Refused("max entry size limit exceeded", static etcd => etcd.WriteLog(damage: static bytes => bytes[20] = 0xFF), atFirst: true);
         Refused("wal: slice bounds out of range: entry 9 after entry 6", static etcd => etcd.Entry(9, 3, []));
         Refused("entry 7 of term 1 after one of term 3", static etcd => etcd.Entry(7, 1, []));
         Refused("entry 9 was committed: its end is lost", static etcd => etcd.State(3, 0xb2, 9));
