@@ -10,6 +10,7 @@ using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Proxies;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Snapshots;
+using Kapell.Etcd.Server.Takeover;
 using Kapell.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -143,6 +144,7 @@ public static class EtcdCommand
             LeaseCheckpoints = options.LeaseCheckpoints,
             PromoteLearnersAfter = options.PromoteLearnersAfter,
         };
+        await Task.Run(() => EtcdTakeover.Run(disk, settings, logger), stopping);
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
         if (peerTls is not null)
         {

@@ -34,6 +34,23 @@ public sealed class DirectoryLock : IDisposable
         return new DirectoryLock(handle);
     }
 
+    /// <summary>
+    /// Keeps a program out that locks this file, which must exist, for itself while it works on it; null when one does. Shared, because the
+    /// runtime locks so what it opens for reading.
+    /// </summary>
+    /// <exception cref="IOException">It cannot be opened.</exception>
+    public static DirectoryLock? TryHold(string file)
+    {
+        SafeFileHandle handle = OpenUnlocked(file);
+        if (Native.Flock(handle, Native.LockShared | Native.LockNonBlocking) == 0)
+        {
+            return new DirectoryLock(handle);
+        }
+
+        handle.Dispose();
+        return null;
+    }
+
     public void Dispose() => _handle.Dispose();
 
     private static SafeFileHandle OpenUnlocked(string path)

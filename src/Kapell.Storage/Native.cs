@@ -6,6 +6,7 @@ namespace Kapell.Storage;
 /// <summary>The system calls that .NET has no word for.</summary>
 internal static partial class Native
 {
+    public const int LockShared = 1;
     public const int LockExclusive = 2;
     public const int LockNonBlocking = 4;
     public const int NoSpace = 28;

@@ -207,7 +207,9 @@ internal sealed class PeerLane : IAsyncDisposable
             _context.Events.RemovedHere();
         }
 
-        string why = $"{url} answered {(int)response.StatusCode}: {await _context.ReasonAsync(response, timeout.Token)}";
+        // Etcd's members have no such path.
+        string hint = response.StatusCode == HttpStatusCode.NotFound ? "; does it still run etcd? All members must run Kapell, the two cannot talk to each other" : "";
+        string why = $"{url} answered {(int)response.StatusCode}: {await _context.ReasonAsync(response, timeout.Token)}{hint}";
         response.Dispose();
         throw new IOException(why);
     }

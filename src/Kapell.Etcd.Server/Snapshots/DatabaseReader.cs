@@ -21,9 +21,9 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
         using StoreBuilder builder = new();
         try
         {
-            _bolt.Visit(DatabaseBuckets.Lease, (_, value) =>
+            _bolt.Visit(DatabaseBuckets.Lease, (key, value) =>
             {
-                (long id, long ttl) = ReadLease(value);
+                (long id, long ttl, _) = ReadLease(value);
                 builder.AddLease(id, ttl);
             });
             bool there = _bolt.Visit(DatabaseBuckets.Key, (key, value) => builder.Add(ReadRevision(key), value));
@@ -69,6 +69,43 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
             throw new CorruptDatabaseException(path, 0, e.Message);
         }
     }
+
+    /// <summary>Alarms that are raised.</summary>
+    /// <exception cref="CorruptDatabaseException">It is damaged.</exception>
+    public List<AlarmMember> ReadAlarms() => Guarded(() =>
+    {
+        List<AlarmMember> alarms = [];
+        _bolt.Visit(DatabaseBuckets.Alarm, (key, _) => alarms.Add(AlarmMember.Parser.ParseFrom(key)));
+        return alarms;
+    });
+
+    /// <summary>Leases of which less than the whole time is left, in seconds, where that was kept.</summary>
+    /// <exception cref="CorruptDatabaseException">It is damaged.</exception>
+    public List<LeaseCheckpoint> ReadTimesLeft() => Guarded(() =>
+    {
+        List<LeaseCheckpoint> left = [];
+        _bolt.Visit(DatabaseBuckets.Lease, (key, value) =>
+        {
+            (long id, _, long remaining) = ReadLease(value);
+            if (remaining > 0)
+            {
+                left.Add(new LeaseCheckpoint { ID = id, RemainingTTL = remaining });
+            }
+        });
+        return left;
+    });
+
+    /// <summary>The entry of the log up to which everything is in here; 0 when that was never said.</summary>
+    /// <exception cref="CorruptDatabaseException">It is damaged.</exception>
+    public ulong ReadConsistentIndex() => Guarded<ulong>(() => Meta(DatabaseBuckets.ConsistentIndex) switch
+    {
+        null => 0,
+        { Length: sizeof(ulong) } bytes => BinaryPrimitives.ReadUInt64BigEndian(bytes),
+        { Length: var length } => throw new FormatException($"the consistent index has {length} bytes"),
+    });
+
+    /// <summary>As versions since 3.6 say it; empty before.</summary>
+    public string ReadStorageVersion() => MetaText(DatabaseBuckets.StorageVersion);
 
     /// <summary>Reads all of it.</summary>
     public DatabaseStatus ReadStatus()
@@ -131,12 +168,13 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
         }
     }
 
-    /// <summary>leasepb.Lease: ID = 1, TTL = 2; how much is left of it does not survive a restart anyway.</summary>
-    private static (long Id, long Ttl) ReadLease(ReadOnlySpan<byte> value)
+    /// <summary>leasepb.Lease: ID = 1, TTL = 2, RemainingTTL = 3; the last is 0 where it was not kept.</summary>
+    private static (long Id, long Ttl, long Remaining) ReadLease(ReadOnlySpan<byte> value)
     {
         CodedInputStream input = new(value.ToArray());
         long id = 0;
         long ttl = 0;
+        long remaining = 0;
         for (uint tag = input.ReadTag(); tag != 0; tag = input.ReadTag())
         {
             switch (tag)
@@ -147,13 +185,28 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
                 case 2 << 3:
                     ttl = input.ReadInt64();
                     break;
+                case 3 << 3:
+                    remaining = input.ReadInt64();
+                    break;
                 default:
                     input.SkipLastField();
                     break;
             }
         }
 
-        return (id, ttl);
+        return (id, ttl, remaining);
+    }
+
+    private T Guarded<T>(Func<T> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception e) when (e is FormatException or InvalidProtocolBufferException)
+        {
+            throw new CorruptDatabaseException(path, 0, e.Message);
+        }
     }
 
     private byte[]? Meta(string name)
