@@ -14,7 +14,8 @@ public static class RequestChecks
         : null;
 
     public static EtcdError? RangeStream(RangeRequest request) => Range(request)
-        ?? (request.SortTarget != RangeRequest.Types.SortTarget.Key || request.SortOrder == RangeRequest.Types.SortOrder.Descend ? EtcdError.RangeStreamSorts
+        ?? (request.SortOrder != RangeRequest.Types.SortOrder.None
+            && (request.SortTarget != RangeRequest.Types.SortTarget.Key || request.SortOrder == RangeRequest.Types.SortOrder.Descend) ? EtcdError.RangeStreamSorts
             : request.MinModRevision != 0 || request.MaxModRevision != 0 || request.MinCreateRevision != 0 || request.MaxCreateRevision != 0
                 ? EtcdError.RangeStreamFilters
             : null);

@@ -16,6 +16,9 @@ internal sealed class RangePieces(ReplicaHost host, RangeRequest request, Caller
     private const long FirstKeys = 10;
 
     private readonly RangeResult _result = new();
+
+    // What is sorted by something else than keys, as Range does when only the target is named, has no pieces.
+    private readonly bool _whole = request.SortTarget != RangeRequest.Types.SortTarget.Key;
     private readonly long _keysMax = request.Limit <= 0 || request.CountOnly ? long.MaxValue : request.Limit;
     private ByteString _next = request.Key;
     private long _revision = request.Revision;
@@ -37,7 +40,7 @@ internal sealed class RangePieces(ReplicaHost host, RangeRequest request, Caller
         try
         {
             Refuse(_header == 0 ? host.Replica.Applier.Gate.Judge(request, caller) : null);
-            long keys = Math.Min(_piece, _keysMax - _sent);
+            long keys = _whole ? _keysMax : Math.Min(_piece, _keysMax - _sent);
             Refuse(ReplyEncoder.ToError(host.Store.Range(Query(keys, request.CountOnly), _result)));
             if (_header == 0)
             {
@@ -56,8 +59,8 @@ internal sealed class RangePieces(ReplicaHost host, RangeRequest request, Caller
 
     private Reply Write(long keys)
     {
-        long count = request.CountOnly ? _result.Count : _sent += _result.Records.Count;
-        _done = request.CountOnly || !_result.More || _sent == _keysMax;
+        long count = request.CountOnly || _whole ? _result.Count : _sent += _result.Records.Count;
+        _done = request.CountOnly || _whole || !_result.More || _sent == _keysMax;
         bool more = _result.More;
         ReplyWriter writer = new();
         int mark = writer.Begin(1);
@@ -74,7 +77,7 @@ internal sealed class RangePieces(ReplicaHost host, RangeRequest request, Caller
         else
         {
             writer.Flag(3, more);
-            writer.Number(4, count + (more && !request.CountOnly ? Rest() : 0));
+            writer.Number(4, count + (more && !request.CountOnly && !_whole ? Rest() : 0));
         }
 
         writer.End(mark);
@@ -102,7 +105,8 @@ internal sealed class RangePieces(ReplicaHost host, RangeRequest request, Caller
         Revision = _revision,
         Limit = keys == long.MaxValue ? 0 : keys,
         CountOnly = countOnly,
-        StopsAtLimit = !countOnly,
+        SortTarget = (SortTarget)request.SortTarget,
+        StopsAtLimit = !countOnly && !_whole,
     };
 
     private static ByteString After(ReadOnlySpan<byte> key)

@@ -26,6 +26,7 @@ public sealed class RangeTests(StorePair stores)
         [
             store.All(), new(store.All()) { Limit = 37 }, new(store.All()) { Limit = 300 }, new(store.All()) { KeysOnly = true },
             new(store.All()) { CountOnly = true }, new(store.All()) { Limit = 1 }, new() { Key = store.Key("007") }, new() { Key = store.Key("none") },
+            new(store.All()) { SortTarget = SortTarget.Value, Limit = 37 }, new(store.All()) { SortTarget = SortTarget.Create },
         ];
         foreach (RangeRequest request in requests)
         {
@@ -45,7 +46,7 @@ public sealed class RangeTests(StorePair stores)
             }
 
             Assert.Equal(whole, merged);
-            Assert.True(pieces > 1 || whole.Kvs.Count <= 10, $"{pieces} pieces for {request}");
+            Assert.True(pieces > 1 || whole.Kvs.Count <= 10 || request.SortTarget != SortTarget.Key, $"{pieces} pieces for {request}");
         }
 
         RangeRequest sorted = new(store.All()) { SortTarget = SortTarget.Mod, SortOrder = SortOrder.Descend };
