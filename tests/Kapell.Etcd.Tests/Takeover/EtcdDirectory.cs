@@ -76,7 +76,7 @@ internal sealed class EtcdDirectory : IDisposable
         byte[] record = new EtcdLogRecord { Type = type, Crc = _crc, Data = ByteString.CopyFrom(data) }.ToByteArray();
         int padding = (8 - (record.Length % 8)) % 8;
         byte[] head = new byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(head, (ulong)(uint)record.Length | (padding == 0 ? 0 : (0x80UL | (uint)padding) << 56));
+        BinaryPrimitives.WriteUInt64LittleEndian(head, (uint)record.Length | (padding == 0 ? 0 : (ulong)(uint)(0x80 | padding) << 56));
         _segment.AddRange(head);
         _segment.AddRange(record);
         _segment.AddRange(new byte[padding]);
