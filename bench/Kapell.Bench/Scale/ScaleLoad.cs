@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Google.Protobuf;
+using Grpc.Core;
 using Grpc.Net.Client;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
@@ -81,7 +82,14 @@ internal sealed class ScaleLoad : IDisposable
     public async Task CompactAsync(CancellationToken cancellation)
     {
         RangeResponse now = await _clients[0].RangeAsync(new RangeRequest { Key = Key(0) }, cancellationToken: cancellation);
-        await _clients[0].CompactAsync(new CompactionRequest { Revision = now.Header.Revision }, cancellationToken: cancellation);
+        try
+        {
+            await _clients[0].CompactAsync(new CompactionRequest { Revision = now.Header.Revision }, cancellationToken: cancellation);
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.OutOfRange)
+        {
+            // Compacted to there already: nothing was written since.
+        }
     }
 
     /// <summary>Sends at the rate, whoever is late; each latency counts from when its put was due.</summary>

@@ -27,7 +27,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
-    private const int MaintenanceStep = 256;
+    private const int MaintenanceStepMin = 16;
+    private const int MaintenanceStepMax = 1024;
+    private static readonly TimeSpan MaintenanceStepTime = TimeSpan.FromMilliseconds(1);
     private const int RoundsForOthers = 6;
     private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan VerySlowApply = TimeSpan.FromSeconds(0.5);
@@ -49,7 +51,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private ITimer? _ticker;
     private ulong _nextRequest;
     private readonly List<IPrompt> _prompt = []; // Of the owner's thread.
-    private long _maintainedAt;
+    private long _maintainedAt; // When the last step ended.
+    private int _maintenanceStep = MaintenanceStepMin;
+    private volatile bool _isMaintenanceDue; // A step is in the inbox: never two, or whoever takes the turn would find the next one at its end.
     private int _turn; // 1 while a thread takes turns.
     private int _owner; // That thread.
     private volatile bool _abandoned;
@@ -468,10 +472,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         while (_replica.IsMaintaining && !_stopping)
         {
-            if (_time.GetElapsedTime(_maintainedAt) >= MaintenancePause)
+            if (!_isMaintenanceDue && _time.GetElapsedTime(Volatile.Read(ref _maintainedAt)) >= MaintenancePause)
             {
-                Post(new OwnedWork(() => _replica.Maintain(MaintenanceStep)));
-                _maintainedAt = _time.GetTimestamp();
+                _isMaintenanceDue = true;
+                Post(new OwnedWork(MaintainStep));
                 return;
             }
 
@@ -482,6 +486,18 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         }
 
         _wake.WaitOne();
+    }
+
+    /// <summary>About a millisecond's work: how many records that is depends on whether they are in the processor's caches.</summary>
+    private void MaintainStep()
+    {
+        long began = _time.GetTimestamp();
+        _replica.Maintain(_maintenanceStep);
+        long ended = _time.GetTimestamp();
+        bool late = _time.GetElapsedTime(began, ended) > MaintenanceStepTime;
+        _maintenanceStep = Math.Clamp(late ? _maintenanceStep / 2 : _maintenanceStep + MaintenanceStepMin, MaintenanceStepMin, MaintenanceStepMax);
+        Volatile.Write(ref _maintainedAt, ended);
+        _isMaintenanceDue = false;
     }
 
     private void TellPrompt()
@@ -508,7 +524,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         _replica.SetTime(NowMilliseconds);
         List<IOutcome<EtcdError?>>? readers = null;
-        while (_inbox.TryDequeue(out object? item))
+
+        // What comes meanwhile is for the next round: those who are here are not to wait for all who come after them.
+        for (int left = Math.Max(1, Volatile.Read(ref _queued)); left > 0 && _inbox.TryDequeue(out object? item); left--)
         {
             Interlocked.Decrement(ref _queued);
             Take(item, ref readers);
