@@ -33,6 +33,14 @@ public sealed partial class SourceTests
     }
 
     [Fact]
+    public void Each_event_of_the_log_has_a_number_of_its_own_in_its_room()
+    {
+        IEnumerable<string> numbers = Repository.Files("*.cs", "src").SelectMany(
+            static f => EventNumber().Matches(File.ReadAllText(f)).Select(m => $"{Repository.Relative(f).Split('/')[1]} {m.Groups[1].Value}"));
+        Assert.Empty(numbers.GroupBy(static n => n).Where(static g => g.Count() > 1).Select(static g => g.Key));
+    }
+
+    [Fact]
     public void Nothing_is_left_to_do_or_swallowed()
     {
         List<string> wrong = [];
@@ -89,6 +97,9 @@ public sealed partial class SourceTests
 
         Assert.Empty(broken);
     }
+
+    [GeneratedRegex(@"EventId = (\d+)")]
+    private static partial Regex EventNumber();
 
     [GeneratedRegex(@"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedException")]
     private static partial Regex Unfinished();
