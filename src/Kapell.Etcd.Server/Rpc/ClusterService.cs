@@ -1,4 +1,3 @@
-using System.Globalization;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
@@ -40,7 +39,7 @@ public sealed class ClusterService(
         Member member = new() { ID = rules.NewMemberId(urls), IsLearner = request.IsLearner };
         member.PeerURLs.AddRange(urls);
         ConfChangeKind kind = request.IsLearner ? ConfChangeKind.AddLearner : ConfChangeKind.AddVoter;
-        _ = ulong.TryParse(context.RequestHeaders.GetValue(ReplacesHeader), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong replaced);
+        _ = PeerProtocol.TryHex(context.RequestHeaders.GetValue(ReplacesHeader), out ulong replaced);
         Refuse(rules.JudgeAdd(member, replaced));
         Refuse((await host.ChangeMembershipAsync(kind, member.ID, member, context.CancellationToken)).Error);
         MemberAddResponse response = new() { Header = host.Header.ToMessage(0), Member = member };

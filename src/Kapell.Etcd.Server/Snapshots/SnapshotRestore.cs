@@ -5,8 +5,6 @@ using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
 using Kapell.Raft;
 using Kapell.Storage;
-using Kapell.Storage.Checkpoints;
-using Kapell.Storage.Wal;
 
 namespace Kapell.Etcd.Server.Snapshots;
 
@@ -96,18 +94,7 @@ internal static class SnapshotRestore
         ReplicaSettings directories = new() { DataDirectory = settings.DataDirectory };
         disk.CreateDirectory(settings.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(settings.DataDirectory);
-        using (CheckpointWriteStream writer = CheckpointFile.Create(disk, directories.CheckpointDirectory, head.Index))
-        {
-            CheckpointSource source = store.BeginCheckpoint();
-            CheckpointContent.Write(writer, head, source, static work => work(), CancellationToken.None);
-            source.End();
-            writer.Commit();
-        }
-
-        HardState state = new(new Term(FirstTerm), new MemberId(0), new LogIndex(head.Index));
-        using WriteAheadLog log = WriteAheadLog.Open(
-            disk, directories.WalDirectory, new WalOptions { SegmentBytes = directories.SegmentBytes }, static _ => throw new InvalidDataException("the log is not empty"));
-        log.Append([LogRecords.Identity(cluster, self), LogRecords.Of(state)]);
-        log.Sync();
+        LogHead log = new() { Identity = (cluster, self), State = new HardState(new Term(FirstTerm), MemberId.None, new LogIndex(head.Index)) };
+        MemberFiles.Write(disk, (directories.CheckpointDirectory, directories.WalDirectory), directories.SegmentBytes, head, store, log, []);
     }
 }

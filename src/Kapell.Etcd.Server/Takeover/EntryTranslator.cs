@@ -1,7 +1,7 @@
-using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc.Auth;
 using Kapell.Raft;
@@ -179,7 +179,7 @@ internal sealed class EntryTranslator(ulong cluster, string log)
         string id = request.Path[MembersPath.Length..^AttributesName.Length];
         Member member = new();
         MemberJson.Read(request.Val, member);
-        member.ID = ulong.TryParse(id, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong number)
+        member.ID = PeerProtocol.TryHex(id, out ulong number)
             ? number : throw new FormatException($"\"{id}\" is no number of a member");
         return new Command(0, CommandKind.MemberAttributes, member).Encode();
     }

@@ -1,4 +1,4 @@
-using System.Globalization;
+using Kapell.Etcd.Server.Peers;
 
 namespace Kapell.Etcd.Server.Takeover;
 
@@ -13,11 +13,8 @@ internal sealed record EtcdSegment(ulong Number, ulong FirstIndex, string Path)
     public static EtcdSegment? Parse(string directory, string name)
     {
         bool shaped = name.Length == 16 + 1 + 16 + Extension.Length && name[16] == '-' && name.EndsWith(Extension, StringComparison.Ordinal);
-        return shaped && TryHex(name[..16], out ulong number) && TryHex(name.Substring(17, 16), out ulong first)
+        return shaped && PeerProtocol.TryHex(name[..16], out ulong number) && PeerProtocol.TryHex(name.Substring(17, 16), out ulong first)
             ? new EtcdSegment(number, first, System.IO.Path.Combine(directory, name))
             : null;
     }
-
-    private static bool TryHex(string text, out ulong value) =>
-        ulong.TryParse(text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out value);
 }

@@ -1,7 +1,7 @@
-using System.Globalization;
 using System.Text.Json;
 using Google.Protobuf;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Raft;
 using Kapell.Storage;
@@ -111,7 +111,7 @@ internal static class EtcdSnapshotFiles
         return members;
     }
 
-    private static ulong Id(string name) => ulong.TryParse(name, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong id)
+    private static ulong Id(string name) => PeerProtocol.TryHex(name, out ulong id)
         ? id : throw new FormatException($"\"{name}\" is no number of a member");
 
     private static JsonElement? Child(JsonElement node, string name) =>

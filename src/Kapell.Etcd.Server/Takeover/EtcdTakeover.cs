@@ -1,10 +1,6 @@
-using System.Globalization;
 using Kapell.Etcd.Server.Hosting;
-using Kapell.Raft;
-using Kapell.Mvcc;
+using Kapell.Etcd.Server.Peers;
 using Kapell.Storage;
-using Kapell.Storage.Checkpoints;
-using Kapell.Storage.Wal;
 using Microsoft.Extensions.Logging;
 
 namespace Kapell.Etcd.Server.Takeover;
@@ -15,9 +11,6 @@ namespace Kapell.Etcd.Server.Takeover;
 /// </summary>
 internal static class EtcdTakeover
 {
-    private const int BatchEntries = 4096;
-    private const long BatchBytesMax = 8 << 20;
-
     /// <summary>Does nothing where there is nothing of etcd.</summary>
     /// <exception cref="IOException">It cannot be taken over; the message says which file and why, and the directory is as it was.</exception>
     public static void Run(IDisk disk, ReplicaSettings settings, ILogger logger)
@@ -55,7 +48,8 @@ internal static class EtcdTakeover
         using (member.Store)
         {
             Tell(logger, member);
-            Write(disk, places, settings, member);
+            LogHead log = new() { Identity = (member.Cluster, member.Id), State = member.State };
+            MemberFiles.Write(disk, (places.NewSnapshots, places.NewLog), settings.SegmentBytes, member.Head, member.Store, log, member.Entries);
         }
 
         TakeoverLog.Written(logger, member.Head.Index, member.Entries.Count);
@@ -88,39 +82,7 @@ internal static class EtcdTakeover
         }
 
         TakeoverLog.Read(
-            logger, member.Id.ToString("x", CultureInfo.InvariantCulture), member.Cluster.ToString("x", CultureInfo.InvariantCulture), member.Store.Revision,
+            logger, PeerProtocol.Hex(member.Id), PeerProtocol.Hex(member.Cluster), member.Store.Revision,
             member.Store.CompactRevision, member.Head.Index, member.Entries.Count, member.State.Commit.Value, member.State.Term.Value);
-    }
-
-    private static void Write(IDisk disk, TakeoverPlaces places, ReplicaSettings settings, EtcdMember member)
-    {
-        disk.CreateDirectory(places.NewSnapshots);
-        if (member.Head.Index > 0)
-        {
-            using CheckpointWriteStream writer = CheckpointFile.Create(disk, places.NewSnapshots, member.Head.Index);
-            CheckpointSource source = member.Store.BeginCheckpoint();
-            CheckpointContent.Write(writer, member.Head, source, static work => work(), CancellationToken.None);
-            source.End();
-            writer.Commit();
-        }
-
-        LogHead head = new() { Identity = (member.Cluster, member.Id), State = member.State };
-        WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = head.Records };
-        using WriteAheadLog log = WriteAheadLog.Open(disk, places.NewLog, options, static _ => throw new InvalidDataException("the new log is not empty"));
-        List<WalRecord> batch = [];
-        long bytes = 0;
-        foreach (Entry entry in member.Entries)
-        {
-            batch.Add(LogRecords.Of(entry));
-            bytes += entry.Data.Length;
-            if (batch.Count == BatchEntries || bytes >= BatchBytesMax)
-            {
-                log.Append(batch);
-                (batch, bytes) = ([], 0);
-            }
-        }
-
-        log.Append([.. batch, .. head.Records()]);
-        log.Sync();
     }
 }
