@@ -20,7 +20,6 @@ internal sealed class EtcdFlags
 
     public const string TokenDefault = "etcd-cluster";
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan SlowCallDefault = TimeSpan.FromMilliseconds(300); // etcd: embed/config.go DefaultWarningUnaryRequestDuration
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
@@ -439,7 +438,7 @@ internal sealed class EtcdFlags
             ? throw new FlagException("both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set. Use only --warning-unary-request-duration")
             : _slowCall.Value != TimeSpan.Zero ? _slowCall.Value
             : _oldSlowCall.Value != TimeSpan.Zero ? _oldSlowCall.Value
-            : SlowCallDefault;
+            : EtcdOptions.SlowCallDefault;
 
     private Dictionary<string, bool> RefuseWhatIsNotThere()
     {

@@ -13,6 +13,8 @@ namespace Kapell.Etcd.Server;
 /// <summary>The settings of one member, from flags and ETCD_* variables. Names and defaults are upstream's (embed/config.go).</summary>
 internal sealed record EtcdOptions
 {
+    public static readonly TimeSpan SlowCallDefault = TimeSpan.FromMilliseconds(300);
+
     public required string Name { get; init; }
 
     public required string DataDirectory { get; init; }
@@ -102,8 +104,8 @@ internal sealed record EtcdOptions
     /// <summary>Between the beginnings of two rounds that compare the members' content; zero for none.</summary>
     public TimeSpan ComparisonInterval { get; init; }
 
-    /// <summary>A call that takes longer is named in the log.</summary>
-    public TimeSpan SlowCallAfter { get; init; } = TimeSpan.FromMilliseconds(300);
+    /// <summary>A call that takes longer is named in the log. etcd: embed/config.go DefaultWarningUnaryRequestDuration</summary>
+    public TimeSpan SlowCallAfter { get; init; } = SlowCallDefault;
 
     /// <summary>Compare with the others before clients are served.</summary>
     public bool InitialCorruptCheck { get; init; }

@@ -41,9 +41,9 @@ public sealed class LeaderCalls
     internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation)
     {
         LeaseRenewal renewal = await _host.RenewLeaseAsync(id, cancellation);
-        if (renewal.Ttl is not { } ttl)
+        if (renewal.Error is not null)
         {
-            return (EtcdError.NotLeader, null);
+            return (renewal.Error, null);
         }
 
         // One that was deposed without knowing, after a pause perhaps, must not promise what the next leader does not know of. Whoever is
@@ -56,7 +56,7 @@ public sealed class LeaderCalls
             return (EtcdError.NotLeader, null);
         }
 
-        return (null, new LeaseKeepAliveResponse { Header = _host.Header.ToMessage(renewal.Revision), ID = id, TTL = ttl });
+        return (null, new LeaseKeepAliveResponse { Header = _host.Header.ToMessage(renewal.Revision), ID = id, TTL = renewal.Ttl });
     }
 
     internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)
