@@ -58,6 +58,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private int _owner; // That thread.
     private volatile bool _abandoned;
     private int _signaled;
+    private int _isTickDue; // 1 while a tick is in the inbox.
     private int _queued;
     private volatile bool _stopping;
 
@@ -131,7 +132,16 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         _log.Start();
         _thread.Start();
         TimeSpan tick = TimeSpan.FromMilliseconds(_tickMilliseconds);
-        _ticker = _time.CreateTimer(_ => Post(TickMark.Instance), null, tick, tick);
+        _ticker = _time.CreateTimer(_ => PostTick(), null, tick, tick);
+    }
+
+    // Never two: a member that could not hear for a while must not count that time against its leader, or itself, all at once.
+    private void PostTick()
+    {
+        if (Interlocked.Exchange(ref _isTickDue, 1) == 0)
+        {
+            Post(TickMark.Instance);
+        }
     }
 
     /// <summary>Runs while nobody changes the store. Short, and without waiting for anything.</summary>
@@ -295,7 +305,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         Post(new Renewal(id, outcome));
         if (_stopping)
         {
-            outcome.Set(default);
+            outcome.Set(LeaseRenewal.Refused(EtcdError.Stopped));
         }
 
         return outcome.Task;
@@ -308,8 +318,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         {
             // The turn may have begun before the client asked, and its time must not be less than it was told.
             _replica.SetTime(NowMilliseconds);
-            long? ttl = _replica.RenewLease(renewal.Id, out bool proven);
-            result = new LeaseRenewal(ttl, proven, _replica.Raft.Term, _replica.Applier.Store.Revision);
+            result = _replica.RenewLease(renewal.Id, out bool proven) is { } ttl
+                ? new LeaseRenewal(null, ttl, proven, _replica.Raft.Term, _replica.Applier.Store.Revision)
+                : LeaseRenewal.Refused(EtcdError.NotLeader);
         });
         renewal.Outcome.Set(result);
     }
@@ -575,6 +586,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 Renew(renewal);
                 break;
             case TickMark:
+                Volatile.Write(ref _isTickDue, 0);
                 TickOnce();
                 _checkpoints.Consider();
                 break;
@@ -681,7 +693,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         {
             (item as Proposal)?.Outcome.Set(new ApplyOutcome(error, null));
             (item as IOutcome<EtcdError?>)?.Set(error);
-            (item as Renewal)?.Outcome.Set(default);
+            (item as Renewal)?.Outcome.Set(LeaseRenewal.Refused(error));
         }
 
         _turns.RefuseAll(error);
