@@ -26,11 +26,8 @@ public sealed class ReplicaTests
     public void A_leader_that_was_elected_in_this_turn_renews_no_lease_yet()
     {
         (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
-        RaftNode raft = new(new RaftConfig { Id = self, Prng = new Prng(1), PreVote = false }, new RaftStart());
-        raft.Bootstrap([.. Enumerable.Range(1, 3).Select(static i => ConfChange.Of(
-            ConfChangeKind.AddVoter, new MemberId((ulong)i), new MembershipContext(0, new Member { ID = (ulong)i }).Encode()))]);
-        using Replica replica = new(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
-        Turn(replica);
+        using Replica replica = OneOfThree(self);
+        RaftNode raft = replica.Raft;
         raft.Campaign();
         Turn(replica);
         Assert.Null(replica.RenewLease(7, out _));
@@ -58,11 +55,8 @@ public sealed class ReplicaTests
     public void A_proof_of_leadership_is_of_its_term()
     {
         (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
-        RaftNode raft = new(new RaftConfig { Id = self, Prng = new Prng(1), PreVote = false }, new RaftStart());
-        raft.Bootstrap([.. Enumerable.Range(1, 3).Select(static i => ConfChange.Of(
-            ConfChangeKind.AddVoter, new MemberId((ulong)i), new MembershipContext(0, new Member { ID = (ulong)i }).Encode()))]);
-        using Replica replica = new(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
-        Turn(replica);
+        using Replica replica = OneOfThree(self);
+        RaftNode raft = replica.Raft;
         for (int term = 0; term < 2; term++)
         {
             raft.Campaign();
@@ -232,6 +226,17 @@ public sealed class ReplicaTests
     private static PutRequest Put(string key, string value) => new() { Key = Bytes(key), Value = ByteString.CopyFromUtf8(value) };
 
     private static ByteString Bytes(string text) => ByteString.CopyFromUtf8(text);
+
+    /// <summary>A voter of three, with its founding entries written and applied.</summary>
+    private static Replica OneOfThree(MemberId self)
+    {
+        RaftNode raft = new(new RaftConfig { Id = self, Prng = new Prng(1), PreVote = false }, new RaftStart());
+        raft.Bootstrap([.. Enumerable.Range(1, 3).Select(static i => ConfChange.Of(
+            ConfChangeKind.AddVoter, new MemberId((ulong)i), new MembershipContext(0, new Member { ID = (ulong)i }).Encode()))]);
+        Replica replica = new(raft, new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
+        Turn(replica);
+        return replica;
+    }
 
     private static void Turn(Replica replica)
     {
