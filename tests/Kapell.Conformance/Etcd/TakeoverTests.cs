@@ -54,6 +54,7 @@ public sealed class TakeoverTests
                 Task[] writers = [.. Enumerable.Range(0, Writers).Select(w => WriteAsync(client, w, acknowledged))];
                 while (Count(acknowledged) < 1500)
                 {
+                    Assert.All(writers, static w => Assert.False(w.IsCompleted, "a write was refused while etcd ran"));
                     await Task.Delay(10, Cancellation);
                 }
 
