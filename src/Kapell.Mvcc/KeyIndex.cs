@@ -5,27 +5,28 @@ namespace Kapell.Mvcc;
 /// <summary>A place in a <see cref="KeyIndex"/>; valid until the index is changed.</summary>
 internal struct KeyCursor
 {
+    public int Branch;
     public int Leaf;
     public int Slot;
 
-    public readonly bool IsBefore(in KeyCursor other) => Leaf < other.Leaf || (Leaf == other.Leaf && Slot < other.Slot);
+    public readonly bool IsBefore(in KeyCursor other) => Branch != other.Branch ? Branch < other.Branch
+        : Leaf != other.Leaf ? Leaf < other.Leaf
+        : Slot < other.Slot;
 }
 
 /// <summary>
-/// The keys in byte order: a B+tree of height two, that is, leaves of up to 128 keys under one sorted array of leaves. Splitting a
-/// leaf moves the rest of that array, which for ten million keys costs some microseconds every 64 insertions, and a search is two
-/// binary searches without a walk of nodes. Owns its entries; a key is read from its newest record, which must stay as long as its entry.
+/// The keys in byte order: a B+tree of height three. Leaves of up to 128 keys hang on branches of up to 256 leaves, and these on a root
+/// as wide as it must be: with ten million keys some hundreds of branches, which stay in the processor's caches. No leaf and no branch is
+/// ever empty. Owns its entries; a key is read from its newest record, which must stay as long as its entry.
 /// </summary>
 internal sealed unsafe class KeyIndex : IDisposable
 {
     private const int LeafSlots = 128;
+    private const int BranchSlots = 256;
+    private const int RootSlotsFirst = 16;
 
     private readonly KeyEntryPool _entries = new();
-    private Leaf[] _leaves = [new Leaf()];
-
-    /// <summary>The first entry of each leaf, so that the search among leaves does not visit them.</summary>
-    private nint[] _firsts = [0];
-    private int _leafCount = 1;
+    private Level<Level<KeyRun>> _root = new(RootSlotsFirst);
 
     public long Count { get; private set; }
 
@@ -44,10 +45,16 @@ internal sealed unsafe class KeyIndex : IDisposable
     public bool TryFind(ReadOnlySpan<byte> key, out KeyCursor cursor)
     {
         cursor = default;
-        cursor.Leaf = LeafOf(key);
-        Leaf leaf = _leaves[cursor.Leaf];
-        cursor.Slot = leaf.LowerBound(key);
-        return cursor.Slot < leaf.Count && Key(leaf.Entry(cursor.Slot)).SequenceEqual(key);
+        if (_root.Count == 0)
+        {
+            return false;
+        }
+
+        cursor.Branch = _root.ChildOf(key);
+        Level<KeyRun> branch = _root[cursor.Branch];
+        cursor.Leaf = branch.ChildOf(key);
+        cursor.Slot = branch[cursor.Leaf].LowerBound(key, out bool found);
+        return found;
     }
 
     /// <summary>A new key at the place that <see cref="TryFind"/> gave for it.</summary>
@@ -58,23 +65,21 @@ internal sealed unsafe class KeyIndex : IDisposable
         Count++;
         LiveCount += Lives(entry);
         Bytes += sizeof(KeyEntry);
-        Leaf leaf = _leaves[at.Leaf];
-        if (leaf.Count == LeafSlots)
+        if (_root.Count == 0)
         {
-            Leaf right = leaf.Split(at.Slot);
-            InsertLeaf(at.Leaf + 1, right);
-            if (at.Slot > leaf.Count)
-            {
-                at.Slot -= leaf.Count;
-                at.Leaf++;
-                leaf = right;
-            }
+            Level<KeyRun> only = new(BranchSlots);
+            KeyRun keys = new(LeafSlots);
+            keys.Insert(0, entry);
+            only.Insert(0, keys, entry);
+            _root.Insert(0, only, entry);
+            return entry;
         }
 
+        KeyRun leaf = LeafWithRoom(ref at);
         leaf.Insert(at.Slot, entry);
         if (at.Slot == 0)
         {
-            _firsts[at.Leaf] = (nint)entry;
+            BeginsWith(at, entry);
         }
 
         return entry;
@@ -89,17 +94,23 @@ internal sealed unsafe class KeyIndex : IDisposable
         Bytes += entry->BlockBytes;
     }
 
-    /// <summary>As <see cref="Append"/>; false when the key has a later change already.</summary>
-    public bool TryAppend(KeyCursor at, RevisionItem item)
+    /// <summary>For a store being read: one more revision of a key, or its first.</summary>
+    /// <exception cref="FormatException">The key has a later change already.</exception>
+    public void Restore(ReadOnlySpan<byte> key, RevisionItem item)
     {
-        KeyEntry* entry = At(at);
+        if (!TryFind(key, out KeyCursor cursor))
+        {
+            Insert(cursor, item);
+            return;
+        }
+
+        KeyEntry* entry = At(cursor);
         if (entry->Newest.Main > item.Main)
         {
-            return false;
+            throw new FormatException($"a change of revision {item.Main} stands behind a later one of the same key");
         }
 
         Append(entry, item);
-        return true;
     }
 
     public void DropOldest(KeyEntry* entry, int count)
@@ -111,16 +122,17 @@ internal sealed unsafe class KeyIndex : IDisposable
 
     public void RemoveAt(KeyCursor at)
     {
-        Leaf leaf = _leaves[at.Leaf];
-        KeyEntry* entry = leaf.Entry(at.Slot);
+        Level<KeyRun> branch = _root[at.Branch];
+        KeyRun leaf = branch[at.Leaf];
+        KeyEntry* entry = leaf[at.Slot];
         leaf.RemoveAt(at.Slot);
-        if (leaf.Count == 0 && _leafCount > 1)
+        if (leaf.Count == 0)
         {
-            RemoveLeaf(at.Leaf);
+            RemoveLeaf(branch, at);
         }
         else if (at.Slot == 0)
         {
-            _firsts[at.Leaf] = leaf.Count == 0 ? 0 : (nint)leaf.Entry(0);
+            BeginsWith(at, leaf[0]);
         }
 
         Count--;
@@ -133,9 +145,7 @@ internal sealed unsafe class KeyIndex : IDisposable
     /// <summary>The first key not before <paramref name="key"/>.</summary>
     public KeyCursor LowerBound(ReadOnlySpan<byte> key)
     {
-        KeyCursor cursor = default;
-        cursor.Leaf = LeafOf(key);
-        cursor.Slot = _leaves[cursor.Leaf].LowerBound(key);
+        TryFind(key, out KeyCursor cursor);
         Settle(ref cursor);
         return cursor;
     }
@@ -155,13 +165,20 @@ internal sealed unsafe class KeyIndex : IDisposable
             return after;
         }
 
-        return KeyRange.IsUnbounded(end) ? new KeyCursor { Leaf = _leafCount } : LowerBound(end);
+        return KeyRange.IsUnbounded(end) ? new KeyCursor { Branch = _root.Count } : LowerBound(end);
     }
 
     /// <summary>The entry at the cursor, or null at the end.</summary>
-    public KeyEntry* At(in KeyCursor cursor) => cursor.Leaf < _leafCount && cursor.Slot < _leaves[cursor.Leaf].Count
-        ? _leaves[cursor.Leaf].Entry(cursor.Slot)
-        : null;
+    public KeyEntry* At(in KeyCursor cursor)
+    {
+        if (cursor.Branch >= _root.Count)
+        {
+            return null;
+        }
+
+        KeyRun leaf = _root[cursor.Branch][cursor.Leaf];
+        return cursor.Slot < leaf.Count ? leaf[cursor.Slot] : null;
+    }
 
     public void Next(ref KeyCursor cursor)
     {
@@ -171,18 +188,25 @@ internal sealed unsafe class KeyIndex : IDisposable
 
     public void Dispose()
     {
-        for (int i = 0; i < _leafCount; i++)
+        for (int i = 0; i < _root.Count; i++)
         {
-            for (int slot = 0; slot < _leaves[i].Count; slot++)
+            Level<KeyRun> branch = _root[i];
+            for (int j = 0; j < branch.Count; j++)
             {
-                KeyEntry.FreeBlock(_leaves[i].Entry(slot));
+                for (int slot = 0; slot < branch[j].Count; slot++)
+                {
+                    KeyEntry.FreeBlock(branch[j][slot]);
+                }
+
+                branch[j].Dispose();
             }
+
+            branch.Dispose();
         }
 
+        _root.Dispose();
+        _root = new Level<Level<KeyRun>>(RootSlotsFirst);
         _entries.Dispose();
-        _leaves = [new Leaf()];
-        _firsts = [0];
-        _leafCount = 1;
         Count = 0;
         LiveCount = 0;
         Bytes = 0;
@@ -190,107 +214,138 @@ internal sealed unsafe class KeyIndex : IDisposable
 
     private static int Lives(KeyEntry* entry) => entry->Newest.Address.IsTombstone ? 0 : 1;
 
+    /// <summary>How many stay when a full node is parted: half, or all when keys come in rising order, so that such nodes stay full.</summary>
+    private static int Keep(int count, int insertingAt) => insertingAt == count ? count - 1 : count / 2;
+
+    /// <summary>From behind the last key of a leaf to the first of the next.</summary>
     private void Settle(ref KeyCursor cursor)
     {
-        while (cursor.Leaf < _leafCount && cursor.Slot >= _leaves[cursor.Leaf].Count)
+        if (cursor.Branch >= _root.Count || cursor.Slot < _root[cursor.Branch][cursor.Leaf].Count)
         {
-            cursor.Leaf++;
-            cursor.Slot = 0;
+            return;
+        }
+
+        cursor.Slot = 0;
+        if (++cursor.Leaf == _root[cursor.Branch].Count)
+        {
+            cursor.Leaf = 0;
+            cursor.Branch++;
         }
     }
 
-    /// <summary>The last leaf whose first key is not after the key; the first leaf when there is none.</summary>
-    private int LeafOf(ReadOnlySpan<byte> key)
+    /// <summary>The leaf at the cursor, parted if it was full; the cursor follows the place it named.</summary>
+    private KeyRun LeafWithRoom(ref KeyCursor at)
     {
-        int low = 0;
-        int high = _leafCount;
-        while (high - low > 1)
+        Level<KeyRun> branch = _root[at.Branch];
+        KeyRun leaf = branch[at.Leaf];
+        if (leaf.Count < LeafSlots)
         {
-            int middle = (low + high) >>> 1;
-            if (Key((KeyEntry*)_firsts[middle]).SequenceCompareTo(key) <= 0)
+            return leaf;
+        }
+
+        if (branch.Count == BranchSlots)
+        {
+            Level<KeyRun> rightBranch = branch.Part(Keep(branch.Count, at.Leaf + 1));
+            _root.Insert(at.Branch + 1, rightBranch, rightBranch[0][0]);
+            if (at.Leaf >= branch.Count)
             {
-                low = middle;
-            }
-            else
-            {
-                high = middle;
+                at.Leaf -= branch.Count;
+                at.Branch++;
+                branch = rightBranch;
             }
         }
 
-        return low;
-    }
-
-    private void InsertLeaf(int at, Leaf leaf)
-    {
-        if (_leafCount == _leaves.Length)
+        KeyRun right = leaf.Part(Keep(leaf.Count, at.Slot));
+        branch.Insert(at.Leaf + 1, right, right[0]);
+        if (at.Slot > leaf.Count)
         {
-            Array.Resize(ref _leaves, _leaves.Length * 2);
-            Array.Resize(ref _firsts, _leaves.Length);
-        }
-
-        Array.Copy(_leaves, at, _leaves, at + 1, _leafCount - at);
-        Array.Copy(_firsts, at, _firsts, at + 1, _leafCount - at);
-        _leaves[at] = leaf;
-        _firsts[at] = leaf.Count == 0 ? 0 : (nint)leaf.Entry(0);
-        _leafCount++;
-    }
-
-    private void RemoveLeaf(int at)
-    {
-        Array.Copy(_leaves, at + 1, _leaves, at, _leafCount - at - 1);
-        Array.Copy(_firsts, at + 1, _firsts, at, _leafCount - at - 1);
-        _leaves[--_leafCount] = null!;
-    }
-
-    private sealed class Leaf
-    {
-        private readonly nint[] _entries = new nint[LeafSlots];
-
-        public int Count { get; private set; }
-
-        public KeyEntry* Entry(int slot) => (KeyEntry*)_entries[slot];
-
-        public int LowerBound(ReadOnlySpan<byte> key)
-        {
-            int low = 0;
-            int high = Count;
-            while (low < high)
-            {
-                int middle = (low + high) >>> 1;
-                if (Key((KeyEntry*)_entries[middle]).SequenceCompareTo(key) < 0)
-                {
-                    low = middle + 1;
-                }
-                else
-                {
-                    high = middle;
-                }
-            }
-
-            return low;
-        }
-
-        public void Insert(int slot, KeyEntry* entry)
-        {
-            Array.Copy(_entries, slot, _entries, slot + 1, Count - slot);
-            _entries[slot] = (nint)entry;
-            Count++;
-        }
-
-        public void RemoveAt(int slot)
-        {
-            Array.Copy(_entries, slot + 1, _entries, slot, Count - slot - 1);
-            Count--;
-        }
-
-        /// <summary>Moves the upper half away; nothing when keys come in rising order, so that such leaves stay full.</summary>
-        public Leaf Split(int insertingAt)
-        {
-            int keep = insertingAt == Count ? Count - 1 : Count / 2;
-            Leaf right = new() { Count = Count - keep };
-            Array.Copy(_entries, keep, right._entries, 0, right.Count);
-            Count = keep;
+            at.Slot -= leaf.Count;
+            at.Leaf++;
             return right;
         }
+
+        return leaf;
+    }
+
+    private void RemoveLeaf(Level<KeyRun> branch, KeyCursor at)
+    {
+        branch[at.Leaf].Dispose();
+        branch.RemoveAt(at.Leaf);
+        if (branch.Count == 0)
+        {
+            branch.Dispose();
+            _root.RemoveAt(at.Branch);
+        }
+        else if (at.Leaf == 0)
+        {
+            _root.BeginsWith(at.Branch, branch[0][0]);
+        }
+    }
+
+    /// <summary>The leaf at the cursor has another first key.</summary>
+    private void BeginsWith(in KeyCursor at, KeyEntry* first)
+    {
+        _root[at.Branch].BeginsWith(at.Leaf, first);
+        if (at.Leaf == 0)
+        {
+            _root.BeginsWith(at.Branch, first);
+        }
+    }
+
+    /// <summary>Nodes in the order of their keys, and the first entry of each.</summary>
+    private sealed class Level<T> : IDisposable
+        where T : class
+    {
+        private readonly KeyRun _firsts;
+        private T[] _nodes;
+
+        public Level(int capacity)
+            : this(new KeyRun(capacity), new T[capacity])
+        {
+        }
+
+        private Level(KeyRun firsts, T[] nodes) => (_firsts, _nodes) = (firsts, nodes);
+
+        public int Count => _firsts.Count;
+
+        public T this[int at] => _nodes[at];
+
+        /// <summary>The last node whose first key is not after the key; the first node when there is none.</summary>
+        public int ChildOf(ReadOnlySpan<byte> key)
+        {
+            int slot = _firsts.LowerBound(key, out bool found);
+            return found || slot == 0 ? slot : slot - 1;
+        }
+
+        public void Insert(int at, T node, KeyEntry* first)
+        {
+            if (Count == _nodes.Length)
+            {
+                Array.Resize(ref _nodes, _nodes.Length * 2);
+            }
+
+            Array.Copy(_nodes, at, _nodes, at + 1, Count - at);
+            _nodes[at] = node;
+            _firsts.Insert(at, first);
+        }
+
+        public void RemoveAt(int at)
+        {
+            Array.Copy(_nodes, at + 1, _nodes, at, Count - at - 1);
+            _nodes[Count - 1] = null!;
+            _firsts.RemoveAt(at);
+        }
+
+        public void BeginsWith(int at, KeyEntry* first) => _firsts.Replace(at, first);
+
+        public Level<T> Part(int keep)
+        {
+            T[] nodes = new T[_nodes.Length];
+            Array.Copy(_nodes, keep, nodes, 0, Count - keep);
+            Array.Clear(_nodes, keep, Count - keep);
+            return new Level<T>(_firsts.Part(keep), nodes);
+        }
+
+        public void Dispose() => _firsts.Dispose();
     }
 }

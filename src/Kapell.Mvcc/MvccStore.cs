@@ -18,6 +18,7 @@ public sealed unsafe class MvccStore : IDisposable
     private readonly Compactor _compactor;
     private bool _writing;
     private bool _retired;
+    private RestoreBatch? _restoring;
     private long _firstPosition;
 
     public MvccStore()
@@ -309,6 +310,7 @@ public sealed unsafe class MvccStore : IDisposable
     internal void RestoreBegin(long revision, long compactRevision)
     {
         Check.That(_log.End == 0 && _index.Count == 0);
+        _restoring = new RestoreBatch(_index);
         Revision = revision;
         _compactor.Restore(compactRevision);
     }
@@ -321,18 +323,14 @@ public sealed unsafe class MvccStore : IDisposable
         RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
         RevisionItem item = new() { Main = record.ModRevision, Address = address };
-        if (!_index.TryFind(record.Key, out KeyCursor cursor))
-        {
-            _index.Insert(cursor, item);
-        }
-        else if (!_index.TryAppend(cursor, item))
-        {
-            throw new FormatException($"a change of revision {item.Main} stands behind a later one of the same key");
-        }
-
         if (inLog)
         {
             _log.Add(record.ModRevision, address);
+            _restoring!.Add(item);
+        }
+        else
+        {
+            _index.Restore(record.Key, item);
         }
     }
 
@@ -340,9 +338,12 @@ public sealed unsafe class MvccStore : IDisposable
     /// After the last record: keys are attached to their leases. A lease that is only in the past of a key may be gone, and one that
     /// should be there and is not is left alone as etcd does. etcd: kvstore.go restore
     /// </summary>
+    /// <exception cref="FormatException">The records contradict each other.</exception>
     internal void RestoreEnd(long revision)
     {
         Check.That(revision >= Revision);
+        _restoring!.Flush();
+        _restoring = null;
         Revision = revision;
         if (Leases.Count == 0)
         {
