@@ -120,6 +120,15 @@ public sealed class FileDisk : IDisk
 
         public void SetLength(long length) => Do(path, "resize", () => RandomAccess.SetLength(handle, length));
 
+        public void WriteBack(long offset, long length)
+        {
+            // Elsewhere, and on file systems that have no such thing, a flush does it.
+            if (!OperatingSystem.IsLinux() || Native.SyncFileRange(handle, offset, length) != 0)
+            {
+                Flush();
+            }
+        }
+
         public void Flush()
         {
             if (Native.FdataSync(handle) != 0)

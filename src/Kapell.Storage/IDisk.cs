@@ -51,6 +51,12 @@ public interface IDiskFile : IDisposable
     /// <summary>Shortens, or lengthens with zeros.</summary>
     void SetLength(long length);
 
+    /// <summary>
+    /// Waits until what was written there has left memory, so that little is left for <see cref="Flush"/>, which makes it certain: a
+    /// flush of much holds up those of other files meanwhile.
+    /// </summary>
+    void WriteBack(long offset, long length);
+
     /// <summary>Returns when all that was written (and the length) is on the disk.</summary>
     void Flush();
 }

@@ -258,6 +258,9 @@ public sealed class MemoryDisk(Prng prng) : IDisk
             node.SetLength(length);
         }
 
+        /// <summary>Nothing is certain by it.</summary>
+        public void WriteBack(long offset, long length) => Check.That(era == disk._era);
+
         public void Flush()
         {
             Check.That(era == disk._era);

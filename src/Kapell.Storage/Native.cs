@@ -11,6 +11,7 @@ internal static partial class Native
     public const int LockNonBlocking = 4;
     public const int NoSpace = 28;
     public const int QuotaExceeded = 122;
+    private const uint WriteAndWait = 1 | 2 | 4; // SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
     private const int OpenDirectoryFlags = 0x80000; // O_RDONLY, O_CLOEXEC
     private const int OpenReadWriteCreateFlags = 0x2 | 0x40 | 0x80000; // O_RDWR, O_CREAT, O_CLOEXEC
     private const uint OwnerOnlyMode = 0x180; // 0600
@@ -18,8 +19,14 @@ internal static partial class Native
     [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
     public static partial int FdataSync(SafeFileHandle file);
 
+    /// <summary>Zero when it is done. Linux only.</summary>
+    public static int SyncFileRange(SafeFileHandle file, long offset, long length) => SyncFileRange(file, offset, length, WriteAndWait);
+
     [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
     public static partial int Flock(SafeFileHandle file, int operation);
+
+    [LibraryImport("libc", EntryPoint = "sync_file_range", SetLastError = true)]
+    private static partial int SyncFileRange(SafeFileHandle file, long offset, long length, uint flags);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int Fsync(int descriptor);

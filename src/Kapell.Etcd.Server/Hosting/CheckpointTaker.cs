@@ -17,7 +17,14 @@ internal sealed class CheckpointTaker(
 {
     private const int Kept = 2;
     private const long BytesBetweenMin = 16 << 20;
+    private const double BytesPerSecondMin = 24 << 20;
+
+    // More than the eight with which the next one would be due at the end of this.
+    private const double LogRateFactor = 10;
     private static readonly TimeSpan PauseMax = TimeSpan.FromMilliseconds(100);
+
+    // What a file system does for a deletion it does later.
+    private static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
 
     // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
     private const int BytesOfAnEntry = 256;
@@ -28,7 +35,9 @@ internal sealed class CheckpointTaker(
     private readonly CancellationTokenSource _stopping = new();
     private LogIndex _last = replica.AppliedPosition.Index;
     private long _lastBytes;
+    private long _begun;
     private long _pieceBegun;
+    private bool _isWanted; // By the leader, for a member that is far behind.
     private long _pausedUntil;
     private Task _running = Task.CompletedTask;
 
@@ -50,7 +59,8 @@ internal sealed class CheckpointTaker(
         // A checkpoint costs as much as the store is large, and saves replaying the log at the next start: an eighth of it at most.
         long bytesBetween = Math.Max(BytesBetweenMin, replica.Applier.Store.LiveBytes / 8);
         bool due = entries >= entriesBetween && bytes + ((long)entries * BytesOfAnEntry) >= bytesBetween;
-        due |= replica.Raft.CheckpointWanted && entries > 0;
+        Volatile.Write(ref _isWanted, replica.Raft.CheckpointWanted);
+        due |= _isWanted && entries > 0;
         if (!due || !_running.IsCompleted || host.NowMilliseconds < Interlocked.Read(ref _pausedUntil))
         {
             return;
@@ -86,9 +96,11 @@ internal sealed class CheckpointTaker(
                     return true;
                 },
                 _stopping.Token);
-            CheckpointFile.DeleteOld(disk, directory, Kept);
             log.ReleaseBelow(metadata.Index.Value + 1);
             Log.CheckpointTaken(logger, head.Index, info.FileBytes);
+
+            // A file that is being sent may not become shorter; as a whole it goes when the sender closes it.
+            CheckpointFile.DeleteOld(disk, directory, Kept, host.IsSendingSnapshot ? null : RestWhileDeleting);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
@@ -102,12 +114,30 @@ internal sealed class CheckpointTaker(
         }
     }
 
-    /// <summary>As long as the piece took: half of the disk, and of one core, stays for the others.</summary>
+    /// <summary>
+    /// As long as the piece took, for half of the disk and of one core is for others. And longer while there is time: who writes little
+    /// notices each write that waits for the disk, and who writes much needs the next checkpoint when an eighth of it is logged.
+    /// </summary>
     private void Pause()
     {
         TimeSpan took = host.Time.GetElapsedTime(_pieceBegun);
-        _stopping.Token.WaitHandle.WaitOne(took < PauseMax ? took : PauseMax);
+        TimeSpan pause = took;
+        if (!Volatile.Read(ref _isWanted))
+        {
+            double seconds = host.Time.GetElapsedTime(_begun).TotalSeconds;
+            double rate = Math.Max(BytesPerSecondMin, LogRateFactor * (log.BytesWritten - _lastBytes) / Math.Max(seconds, 1));
+            TimeSpan unhurried = TimeSpan.FromSeconds(CheckpointContent.PieceBytes / rate) - took;
+            pause = unhurried > pause ? unhurried : pause;
+        }
+
+        _stopping.Token.WaitHandle.WaitOne(pause < PauseMax ? pause : PauseMax);
         _pieceBegun = host.Time.GetTimestamp();
+    }
+
+    private void RestWhileDeleting()
+    {
+        _stopping.Token.WaitHandle.WaitOne(RestOfDeletion);
+        _stopping.Token.ThrowIfCancellationRequested();
     }
 
     private CheckpointInfo Write(
@@ -116,7 +146,7 @@ internal sealed class CheckpointTaker(
         try
         {
             using CheckpointWriteStream writer = CheckpointFile.Create(disk, into, head.Index);
-            _pieceBegun = host.Time.GetTimestamp();
+            _begun = _pieceBegun = host.Time.GetTimestamp();
             CheckpointContent.Write(writer, head, source, host.WhileUnchanged, Pause, cancellation);
             return writer.Commit();
         }

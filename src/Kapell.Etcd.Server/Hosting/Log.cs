@@ -69,6 +69,9 @@ internal static partial class Log
     [LoggerMessage(EventId = 1060, Level = LogLevel.Warning, Message = "slow disk: the log took {Seconds:F1} s for {Bytes} bytes, {AppendSeconds:F1} s of it before the flush")]
     public static partial void SlowDisk(ILogger logger, double seconds, long bytes, double appendSeconds);
 
+    [LoggerMessage(EventId = 1062, Level = LogLevel.Warning, Message = "{Path}, of which the log has no more need, was not deleted; the next start does it: {Reason}")]
+    public static partial void SegmentNotDeleted(ILogger logger, string path, string reason);
+
     [LoggerMessage(EventId = 1061, Level = LogLevel.Warning, Message = "applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
     public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
 

@@ -1,4 +1,5 @@
 using Kapell.Raft;
+using Kapell.Storage;
 using Kapell.Storage.Wal;
 using Microsoft.Extensions.Logging;
 
@@ -18,6 +19,11 @@ internal sealed class LogWriter : IDisposable
     // A fifth of the usual time between two heartbeats.
     private static readonly TimeSpan QuickWrite = TimeSpan.FromMilliseconds(20);
 
+    // What a file system does for a deletion it does later.
+    private static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan RestMax = TimeSpan.FromMilliseconds(50);
+
+    private readonly IDisk _disk;
     private readonly WriteAheadLog _log;
     private readonly LogHead _head;
     private readonly Action<ulong> _persisted;
@@ -37,10 +43,13 @@ internal sealed class LogWriter : IDisposable
     private readonly List<Ready> _here = []; // Of the owner of the replica.
     private Task _preparing = Task.CompletedTask; // Of the one who writes, as the field below.
     private int _preparedFor = -1;
+    private Task _deleting = Task.CompletedTask; // Of the thread of its own.
+    private readonly ManualResetEventSlim _ending = new();
 
-    public LogWriter(WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, ILogger logger)
+    public LogWriter(
+        IDisk disk, WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, ILogger logger)
     {
-        (_log, _head, _persisted, _failed, _time, _logger) = (log, head, persisted, failed, time, logger);
+        (_disk, _log, _head, _persisted, _failed, _time, _logger) = (disk, log, head, persisted, failed, time, logger);
         _thread = new Thread(Run) { Name = "kapell-wal", IsBackground = true };
     }
 
@@ -130,6 +139,7 @@ internal sealed class LogWriter : IDisposable
             _stopping = true;
         }
 
+        _ending.Set();
         _wake.Set();
         if (_thread.IsAlive)
         {
@@ -137,8 +147,10 @@ internal sealed class LogWriter : IDisposable
         }
 
         _preparing.GetAwaiter().GetResult();
+        _deleting.GetAwaiter().GetResult();
         _log.Dispose();
         _wake.Dispose();
+        _ending.Dispose();
     }
 
     private void Run()
@@ -192,13 +204,11 @@ internal sealed class LogWriter : IDisposable
                 WriteBatch(batch);
             }
 
-            if (release > 0)
-            {
-                _log.ReleaseBelow(release);
-            }
-
+            bool more = release > 0 && ReleaseOne(release);
             lock (_lock)
             {
+                // One at a time, for whoever has something to write.
+                _releaseBelow = more ? Math.Max(_releaseBelow, release) : _releaseBelow;
                 if (!_isWriting)
                 {
                     return !stopping;
@@ -218,6 +228,42 @@ internal sealed class LogWriter : IDisposable
         _persisted(last);
     }
 
+    /// <summary>False when there is none to release any more.</summary>
+    private bool ReleaseOne(ulong below)
+    {
+        if (_log.ReleaseOne(below) is not { } path)
+        {
+            return false;
+        }
+
+        _deleting = _deleting.ContinueWith(
+            _ =>
+            {
+                try
+                {
+                    _disk.DeleteInSteps(path, Resting(RestOfDeletion));
+                }
+                catch (IOException e)
+                {
+                    Log.SegmentNotDeleted(_logger, path, e.Message);
+                }
+            },
+            TaskScheduler.Default);
+        return true;
+    }
+
+    /// <summary>Waits, each time it is called, as long as the work since the last call took: half of the disk is for others.</summary>
+    private Action Resting(TimeSpan least)
+    {
+        long begun = _time.GetTimestamp();
+        return () =>
+        {
+            TimeSpan took = _time.GetElapsedTime(begun);
+            _ending.Wait(took < least ? least : took < RestMax ? took : RestMax);
+            begun = _time.GetTimestamp();
+        };
+    }
+
     /// <summary>Once a segment: zeros for the next one, so that no write has to wait for them when this one is full.</summary>
     private void PrepareNextSegment()
     {
@@ -231,7 +277,7 @@ internal sealed class LogWriter : IDisposable
         {
             try
             {
-                _log.PrepareSpare();
+                _log.PrepareSpare(Resting(TimeSpan.Zero));
             }
             catch (IOException)
             {

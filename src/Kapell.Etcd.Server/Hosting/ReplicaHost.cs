@@ -74,7 +74,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         // this one's.
         _turns = new ReplicaTurns(_replica, this, firstRead: prng.NextUInt64());
         _nextRequest = prng.NextUInt64() | 1;
-        _log = new LogWriter(loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, logger);
+        _log = new LogWriter(disk, loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, logger);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
     }
@@ -104,6 +104,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     public long NowMilliseconds => _time.GetTimestamp() / (_time.TimestampFrequency / 1000);
 
     public TimeProvider Time => _time;
+
+    internal bool IsSendingSnapshot => _transport.IsSendingSnapshot;
 
     public long WalSyncs => _log.Syncs;
 

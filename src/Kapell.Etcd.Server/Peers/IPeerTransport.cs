@@ -8,6 +8,9 @@ namespace Kapell.Etcd.Server.Peers;
 /// <summary>The way to the other members. Nothing here waits: what cannot be sent is dropped and reported, Raft repeats it.</summary>
 public interface IPeerTransport
 {
+    /// <summary>A checkpoint's file is being read for a member that is far behind. From any thread.</summary>
+    bool IsSendingSnapshot { get; }
+
     /// <summary>In order to each member, except that large messages never hold up small ones.</summary>
     void Send(IReadOnlyList<Message> messages);
 
@@ -38,6 +41,8 @@ public interface IPeerEvents
 /// <summary>A single member has nobody to speak to.</summary>
 public sealed class NoPeers : IPeerTransport
 {
+    public bool IsSendingSnapshot => false;
+
     public void Send(IReadOnlyList<Message> messages)
     {
     }

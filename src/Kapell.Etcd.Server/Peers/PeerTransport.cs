@@ -32,6 +32,8 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
     public IReadOnlyList<string> UrlsOf(ulong member) => _peers.TryGetValue(member, out Peer? peer) ? peer.Urls : [];
 
+    public bool IsSendingSnapshot => _snapshots.IsRunning;
+
     public void Send(IReadOnlyList<Message> messages)
     {
         foreach (Message message in messages)

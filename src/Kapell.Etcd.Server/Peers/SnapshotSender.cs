@@ -22,6 +22,8 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
     private readonly ConcurrentDictionary<MemberId, Task> _running = new();
     private readonly CancellationTokenSource _stopping = new();
 
+    public bool IsRunning => _running.Values.Any(static t => !t.IsCompleted);
+
     public void Begin(InstallSnapshot message, IReadOnlyList<string> urls)
     {
         if (_running.TryGetValue(message.To, out Task? running) && !running.IsCompleted)

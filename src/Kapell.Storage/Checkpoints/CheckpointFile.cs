@@ -77,16 +77,27 @@ public static class CheckpointFile
     public static CheckpointReadStream Open(IDisk disk, string path) => new(disk, path);
 
     /// <summary>Deletes all but the newest <paramref name="keep"/>, and what unfinished writers left. Call it when none is being written.</summary>
-    public static void DeleteOld(IDisk disk, string directory, int keep)
+    /// <param name="rest">Called between steps, and what it throws ends the work, with which the next call goes on. Null: in one step each.</param>
+    public static void DeleteOld(IDisk disk, string directory, int keep, Action? rest = null)
     {
         foreach (ulong tag in Tags(disk, directory).OrderDescending().Skip(keep))
         {
-            disk.Delete(Path.Combine(directory, NameOf(tag)));
+            string path = Path.Combine(directory, NameOf(tag));
+            disk.Rename(path, path + TemporaryExtension);
         }
 
+        disk.SyncDirectory(directory);
         foreach (string left in disk.List(directory).Where(n => n.EndsWith(TemporaryExtension, StringComparison.Ordinal)))
         {
-            disk.Delete(Path.Combine(directory, left));
+            string path = Path.Combine(directory, left);
+            if (rest is null)
+            {
+                disk.Delete(path);
+            }
+            else
+            {
+                disk.DeleteInSteps(path, rest);
+            }
         }
 
         disk.SyncDirectory(directory);

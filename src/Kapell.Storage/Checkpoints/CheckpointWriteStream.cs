@@ -9,9 +9,6 @@ namespace Kapell.Storage.Checkpoints;
 /// </summary>
 public sealed class CheckpointWriteStream : Stream
 {
-    // A flush of gigabytes at the end would hold up every flush of the log beside it for as long.
-    private const long UnflushedBytesMax = 1 << 20;
-
     private readonly IDisk _disk;
     private readonly string _directory;
     private readonly string _temporary;
@@ -20,7 +17,6 @@ public sealed class CheckpointWriteStream : Stream
     private readonly byte[] _block = new byte[CheckpointFormat.BlockHeadBytes + CheckpointFormat.BlockBytes];
     private int _filled;
     private long _offset;
-    private long _flushed;
     private ulong _total;
     private uint _crc;
     private bool _done;
@@ -87,7 +83,7 @@ public sealed class CheckpointWriteStream : Stream
         return new CheckpointInfo(path, _tag, _offset);
     }
 
-    /// <summary>Nothing to do: a block is written when it is full, and flushed with some others.</summary>
+    /// <summary>Nothing to do: a block is written when it is full.</summary>
     public override void Flush()
     {
     }
@@ -122,13 +118,11 @@ public sealed class CheckpointWriteStream : Stream
         BinaryPrimitives.WriteInt32LittleEndian(block, _filled);
         BinaryPrimitives.WriteUInt32LittleEndian(block[4..], _crc);
         _file.Write(_offset, block);
+
+        // A flush of gigabytes at the end would hold up every flush of the log beside it for as long.
+        _file.WriteBack(_offset, block.Length);
         _offset += block.Length;
         _total += (ulong)_filled;
         _filled = 0;
-        if (_offset - _flushed >= UnflushedBytesMax)
-        {
-            _file.Flush();
-            _flushed = _offset;
-        }
     }
 }

@@ -59,13 +59,16 @@ internal static class Segment
     }
 
     /// <summary>A file of zeros on the disk, so that later flushes write data only and no metadata of the file system.</summary>
-    public static void MakeZeroed(IDisk disk, string path, long length)
+    /// <param name="rest">Called now and then.</param>
+    public static void MakeZeroed(IDisk disk, string path, long length, Action rest)
     {
         using IDiskFile file = disk.Open(path, DiskOpen.Create);
-        byte[] zeros = new byte[(int)Math.Min(length, 1 << 20)];
+        byte[] zeros = new byte[(int)Math.Min(length, 256 << 10)];
         for (long offset = 0; offset < length; offset += zeros.Length)
         {
             file.Write(offset, zeros.AsSpan(0, (int)Math.Min(zeros.Length, length - offset)));
+            file.WriteBack(offset, zeros.Length);
+            rest();
         }
 
         file.Flush();

@@ -10,12 +10,15 @@ namespace Kapell.Storage.Wal;
 /// </summary>
 public sealed class WriteAheadLog : IDisposable
 {
+    private const string TemporaryExtension = ".tmp";
+
     private readonly IDisk _disk;
     private readonly string _directory;
     private readonly WalOptions _options;
     private readonly List<WalSegmentInfo> _segments;
     private readonly Lock _spareLock = new(); // Guards the spare file and the flag below.
     private bool _hasSpare;
+    private bool _isSpareAwaited; // Nobody rests any more.
     private IDiskFile _file;
     private long _fileBytes;
     private long _offset;
@@ -60,7 +63,7 @@ public sealed class WriteAheadLog : IDisposable
         disk.CreateDirectory(directory);
         WalReplay reader = new(disk, directory, options, replay);
         WalRecovery recovery = reader.Run();
-        foreach (string left in disk.List(directory).Where(n => n.EndsWith(".tmp", StringComparison.Ordinal)))
+        foreach (string left in disk.List(directory).Where(n => n.EndsWith(TemporaryExtension, StringComparison.Ordinal)))
         {
             disk.Delete(Path.Combine(directory, left));
         }
@@ -102,28 +105,42 @@ public sealed class WriteAheadLog : IDisposable
     public int ReleaseBelow(ulong tag)
     {
         int released = 0;
+        while (ReleaseOne(tag) is { } path)
+        {
+            Guarded(() => _disk.Delete(path));
+            released++;
+        }
+
+        return released;
+    }
+
+    /// <summary>
+    /// As <see cref="ReleaseBelow"/>, one segment, which is no part of the log any more; null when there is none. Whoever asks deletes the
+    /// file of that path, when he likes; one that is left is deleted by <see cref="Open"/>.
+    /// </summary>
+    public string? ReleaseOne(ulong tag)
+    {
+        string? released = null;
         Guarded(() =>
         {
             if (_segments.Count > 1 && _segments[0].TagMax < tag)
             {
                 // What the head of the newest segment repeats of the older ones must be certain before they go.
                 Flush();
-            }
-
-            while (_segments.Count > 1 && _segments[0].TagMax < tag)
-            {
-                _disk.Delete(PathOf(_segments[0].Number));
+                string path = PathOf(_segments[0].Number);
+                _disk.Rename(path, path + TemporaryExtension);
                 // One after another, or a crash could keep an older one and lose a newer one: a gap.
                 _disk.SyncDirectory(_directory);
                 _segments.RemoveAt(0);
-                released++;
+                released = path + TemporaryExtension;
             }
         });
         return released;
     }
 
     /// <summary>Makes the next segment ahead of time, so that no write has to wait for 64 MiB of zeros. From any thread.</summary>
-    public void PrepareSpare()
+    /// <param name="rest">Called now and then, unless a write waits for the segment already.</param>
+    public void PrepareSpare(Action? rest = null)
     {
         lock (_spareLock)
         {
@@ -132,7 +149,13 @@ public sealed class WriteAheadLog : IDisposable
                 return;
             }
 
-            Segment.MakeZeroed(_disk, Path.Combine(_directory, Segment.SpareName), _options.SegmentBytes);
+            Segment.MakeZeroed(_disk, Path.Combine(_directory, Segment.SpareName), _options.SegmentBytes, () =>
+            {
+                if (!Volatile.Read(ref _isSpareAwaited))
+                {
+                    rest?.Invoke();
+                }
+            });
             _hasSpare = true;
         }
     }
@@ -214,11 +237,13 @@ public sealed class WriteAheadLog : IDisposable
     private IDiskFile Begin(ulong number, long bytes)
     {
         string spare = Path.Combine(_directory, Segment.SpareName);
+        Volatile.Write(ref _isSpareAwaited, true);
         lock (_spareLock)
         {
+            Volatile.Write(ref _isSpareAwaited, false);
             if (!_hasSpare || bytes > _options.SegmentBytes)
             {
-                Segment.MakeZeroed(_disk, spare, bytes);
+                Segment.MakeZeroed(_disk, spare, bytes, static () => { });
             }
 
             using (IDiskFile file = _disk.Open(spare, DiskOpen.ReadWrite))

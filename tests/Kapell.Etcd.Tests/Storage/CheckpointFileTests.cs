@@ -87,6 +87,26 @@ public sealed class CheckpointFileTests
         Assert.Equal(500UL, CheckpointFile.FindLatestGood(disk, Directory, out _)!.Tag);
     }
 
+    [Fact]
+    public void An_old_one_is_deleted_in_steps_and_who_is_stopped_goes_on_next_time()
+    {
+        MemoryDisk disk = new(new Prng(6));
+        Write(disk, 1, Content(9 << 20));
+        Write(disk, 2, Content(10));
+        int steps = 0;
+        Assert.Throws<OperationCanceledException>(() => CheckpointFile.DeleteOld(disk, Directory, keep: 1, () =>
+        {
+            steps++;
+            throw new OperationCanceledException();
+        }));
+        Assert.Equal(2UL, CheckpointFile.FindLatestGood(disk, Directory, out IReadOnlyList<CorruptLogException> damaged)!.Tag);
+        Assert.Empty(damaged);
+        Assert.Equal(2, disk.Paths.Count());
+        CheckpointFile.DeleteOld(disk, Directory, keep: 1, () => steps++);
+        Assert.Equal(2, steps);
+        Assert.Single(disk.Paths);
+    }
+
     private static CheckpointInfo Write(MemoryDisk disk, ulong tag, byte[] content)
     {
         using CheckpointWriteStream writer = CheckpointFile.Create(disk, Directory, tag);

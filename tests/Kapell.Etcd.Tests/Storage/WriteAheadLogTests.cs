@@ -133,6 +133,28 @@ public sealed class WriteAheadLogTests
         Assert.True(again.SegmentCount < before);
     }
 
+    /// <summary>Its file is deleted later and in steps: whatever is left of it is nothing to the log, and the next start removes it.</summary>
+    [Fact]
+    public void A_released_segment_is_none_any_more_however_much_of_it_is_there()
+    {
+        MemoryDisk disk = ManySegments(out ulong last);
+        string? released;
+        using (WriteAheadLog log = Open(disk, out _))
+        {
+            int before = log.SegmentCount;
+            released = log.ReleaseOne(last);
+            Assert.Equal(before - 1, log.SegmentCount);
+        }
+
+        Assert.NotNull(released);
+        disk.Overwrite(released, disk.Content(released)[..100]);
+        disk.Crash(CrashMode.KeepUnsynced);
+        using WriteAheadLog again = Open(disk, out List<WalRecord> records);
+        Assert.Equal(last, records[^1].Tag);
+        Assert.True(records[0].Tag > 1);
+        Assert.DoesNotContain(released, disk.Paths);
+    }
+
     [Fact]
     public void Each_new_segment_begins_with_the_head_records_of_the_caller()
     {

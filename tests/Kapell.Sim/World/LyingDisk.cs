@@ -32,6 +32,8 @@ internal sealed class LyingDisk(IDisk disk) : IDisk
 
         public void SetLength(long length) => file.SetLength(length);
 
+        public void WriteBack(long offset, long length) => file.WriteBack(offset, length);
+
         public void Flush()
         {
             if (!_headKept)

@@ -1,0 +1,27 @@
+namespace Kapell.Storage;
+
+/// <summary>Work on large files in steps, with a rest between them, for whoever waits for the same disk.</summary>
+public static class GentleDisk
+{
+    private const long StepBytes = 4 << 20;
+
+    /// <summary>
+    /// Deletes a file from its end: a file system that gives back gigabytes at once lets everybody wait. What is left after a crash is a
+    /// shorter file, so it must have a name that nobody reads.
+    /// </summary>
+    /// <param name="rest">Called after each step; what it throws ends the work.</param>
+    public static void DeleteInSteps(this IDisk disk, string path, Action rest)
+    {
+        using (IDiskFile file = disk.Open(path, DiskOpen.ReadWrite))
+        {
+            for (long length = file.Length; length > StepBytes;)
+            {
+                length -= StepBytes;
+                file.SetLength(length);
+                rest();
+            }
+        }
+
+        disk.Delete(path);
+    }
+}
