@@ -15,9 +15,9 @@ using Role = Kapell.Raft.Role;
 namespace Kapell.Etcd.Server.Hosting;
 
 /// <summary>
-/// The shell around a <see cref="Replica"/>: turns are taken by one thread at a time (proposals, reads, ticks, "written" come through an
+/// The shell around a <see cref="Replica"/>: turns are taken by one thread at a time (proposals, reads, "written" come through an
 /// inbox). Whichever thread has heard what there is to do takes the turn (<see cref="WorkBatch"/>), for waking another costs more than most
-/// turns; a thread of its own takes those that nobody else does. Who reads the store holds <see cref="Reading"/>; the owner of the turn takes
+/// turns; a thread of its own takes those that nobody else does, and sees to it that there is one when it is time for a tick. Who reads the store holds <see cref="Reading"/>; the owner of the turn takes
 /// the other side of that lock while it changes the store, for one batch of entries at a time.
 /// </summary>
 public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsyncDisposable
@@ -48,7 +48,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _tickMilliseconds;
-    private ITimer? _ticker;
+    private readonly long _tickLength; // In the clock's units, as the next one.
+    private long _nextTick; // Written by the owner of the turn.
     private ulong _nextRequest;
     private readonly List<IPrompt> _prompt = []; // Of the owner's thread.
     private long _maintainedAt; // When the last step ended.
@@ -58,7 +59,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private int _owner; // That thread.
     private volatile bool _abandoned;
     private int _signaled;
-    private int _isTickDue; // 1 while a tick is in the inbox.
+    private int _isLookDue; // 1 while a look at the clock is in the inbox.
     private int _queued;
     private volatile bool _stopping;
 
@@ -69,6 +70,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         _time = time;
         _logger = logger;
         _tickMilliseconds = settings.TickMilliseconds;
+        _tickLength = Math.Max(1, time.TimestampFrequency * settings.TickMilliseconds / 1000);
 
         // Random, so that numbers of requests in the log, and late answers to reads, of an earlier life of this member are not taken for
         // this one's.
@@ -132,18 +134,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         TellMembers();
         _log.Start();
+        _nextTick = _time.GetTimestamp() + _tickLength;
         _thread.Start();
-        TimeSpan tick = TimeSpan.FromMilliseconds(_tickMilliseconds);
-        _ticker = _time.CreateTimer(_ => PostTick(), null, tick, tick);
-    }
-
-    // Never two: a member that could not hear for a while must not count that time against its leader, or itself, all at once.
-    private void PostTick()
-    {
-        if (Interlocked.Exchange(ref _isTickDue, 1) == 0)
-        {
-            Post(TickMark.Instance);
-        }
     }
 
     /// <summary>Runs while nobody changes the store. Short, and without waiting for anything.</summary>
@@ -356,11 +348,6 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     public async ValueTask DisposeAsync()
     {
-        if (_ticker is not null)
-        {
-            await _ticker.DisposeAsync();
-        }
-
         _stopping = true;
         _wake.Set();
         if (_thread.IsAlive)
@@ -422,6 +409,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         while (!_stopping)
         {
             Interlocked.Exchange(ref _signaled, 0);
+            LookAtClock();
             TryTurns(int.MaxValue);
             MaintainBetweenTurns();
         }
@@ -492,13 +480,31 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 return;
             }
 
-            if (_wake.WaitOne(MaintenancePause))
+            if (_wake.WaitOne(MaintenancePause) || UntilTick() == TimeSpan.Zero)
             {
                 return;
             }
         }
 
-        _wake.WaitOne();
+        _wake.WaitOne(UntilTick());
+    }
+
+    /// <summary>By the owner's thread, which takes the turn next: somebody must, when the time of a tick has come.</summary>
+    private void LookAtClock()
+    {
+        if (UntilTick() == TimeSpan.Zero && Interlocked.Exchange(ref _isLookDue, 1) == 0)
+        {
+            Interlocked.Increment(ref _queued);
+            _inbox.Enqueue(ClockMark.Instance);
+        }
+    }
+
+    // A little more rather than less: who wakes too early has to wait once more.
+    private TimeSpan UntilTick()
+    {
+        long now = _time.GetTimestamp();
+        long next = Volatile.Read(ref _nextTick);
+        return now >= next ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Ceiling(_time.GetElapsedTime(now, next).TotalMilliseconds));
     }
 
     /// <summary>About a millisecond's work: how many records that is depends on whether they are in the processor's caches.</summary>
@@ -550,6 +556,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             _turns.Read(readers);
         }
 
+        TickWhenDue();
         _turns.Work();
         TellPrompt();
     }
@@ -587,10 +594,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             case Renewal renewal:
                 Renew(renewal);
                 break;
-            case TickMark:
-                Volatile.Write(ref _isTickDue, 0);
-                TickOnce();
-                _checkpoints.Consider();
+            case ClockMark:
+                Volatile.Write(ref _isLookDue, 0);
                 break;
             default:
                 Check.Unreachable($"{item.GetType()} in the inbox");
@@ -598,14 +603,25 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         }
     }
 
-    private void TickOnce()
+    // After all that was heard, and never two: a member that could not hear for a while must not count that time against its leader, or
+    // itself, all at once.
+    private void TickWhenDue()
     {
+        long now = _time.GetTimestamp();
+        if (now < _nextTick)
+        {
+            return;
+        }
+
+        Volatile.Write(ref _nextTick, Math.Max(_nextTick + _tickLength, now + (_tickLength / 2)));
         MemberId promoted = _replica.LastPromoted;
         _turns.Tick(NowMilliseconds);
         if (_replica.LastPromoted != promoted)
         {
             CareLog.Promoting(_logger, _replica.LastPromoted);
         }
+
+        _checkpoints.Consider();
     }
 
     void IReplicaDuties.Send(IReadOnlyList<Message> messages) => _transport.Send(messages);
@@ -702,9 +718,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         TellPrompt();
     }
 
-    private sealed class TickMark
+    /// <summary>Asks for a round, for what it does when its time has come.</summary>
+    private sealed class ClockMark
     {
-        public static readonly TickMark Instance = new();
+        public static readonly ClockMark Instance = new();
     }
 
     private sealed record Renewal(long Id, IOutcome<LeaseRenewal> Outcome);
