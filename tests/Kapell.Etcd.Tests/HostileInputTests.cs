@@ -148,7 +148,7 @@ public sealed class HostileInputTests
             return true;
         }
 
-        public Task RoomAsync() => Task.CompletedTask;
+        public Task RoomAsync(Http2Stream stream) => Task.CompletedTask;
 
         public void Reset(Http2Stream stream, Http2ErrorCode code) => WasReset.TrySetResult(code);
 

@@ -142,6 +142,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Buffer);
     }
 
+    /// <summary>Waits until the stream has room for another message.</summary>
+    protected Task RoomAsync() => Responder.RoomAsync(_stream);
+
     /// <summary>Success, with a last message or none.</summary>
     protected void Finish(GrpcPayload? message)
     {

@@ -158,7 +158,7 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
             CancellationToken.ThrowIfCancellationRequested();
             if (!Send(GrpcPayload.Write(owner.Method.ResponseMarshaller, message)))
             {
-                await Responder.RoomAsync().WaitAsync(CancellationToken);
+                await RoomAsync().WaitAsync(CancellationToken);
             }
         }
 

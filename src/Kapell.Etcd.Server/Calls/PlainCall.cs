@@ -130,7 +130,7 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
 
             if (!responder.Respond(stream, headers.WrittenSpan, buffer.ToArray(), default, null))
             {
-                await responder.RoomAsync().WaitAsync(cancellationToken);
+                await responder.RoomAsync(stream).WaitAsync(cancellationToken);
             }
         }
 

@@ -100,7 +100,7 @@ internal sealed class Http2Connection : IHttp2Responder
         }
     }
 
-    public Task RoomAsync() => _output.RoomAsync();
+    public Task RoomAsync(Http2Stream stream) => _output.RoomAsync(stream);
 
     public void Reset(Http2Stream stream, Http2ErrorCode code)
     {
@@ -586,7 +586,8 @@ internal interface IHttp2Responder
     bool Respond(
         Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends = false);
 
-    Task RoomAsync();
+    /// <inheritdoc cref="Http2Output.RoomAsync"/>
+    Task RoomAsync(Http2Stream stream);
 
     void Reset(Http2Stream stream, Http2ErrorCode code);
 

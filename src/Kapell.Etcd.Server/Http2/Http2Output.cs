@@ -21,12 +21,17 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
     private const int BufferedBytesFull = 1 << 20;
     private const int KeptCapacity = 1 << 20;
 
+    // Of one stream before the next has its turn: what is small does not wait long behind what is large.
+    private const int TurnBytes = 64 << 10;
+
     private readonly PipeWriter _output;
     private readonly Action<Http2Stream> _closed;
     private readonly Action<Exception?> _ended;
     private readonly Lock _lock = new(); // Guards the fields below, and the outgoing half of every stream.
+
+    // Streams that wait for room in the buffer or in the connection's window; not those that wait for a window of their own.
     private readonly Queue<Http2Stream> _blocked = new();
-    private readonly Queue<TaskCompletionSource> _roomWaiters = new();
+    private readonly Queue<(Http2Stream Stream, TaskCompletionSource Room)> _roomWaiters = new();
     private ArrayBufferWriter<byte> _filling = new(16 * 1024);
     private ArrayBufferWriter<byte> _flushing = new(16 * 1024);
     private long _window = WindowDefault;
@@ -71,7 +76,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
     /// Headers (empty for none), data and trailers (empty for none) of a stream, in this order; trailers or <paramref name="ends"/> end it.
     /// The data must not change until it has been sent; an <paramref name="owned"/> array goes back to the pool then.
     /// </summary>
-    /// <returns>Whether there is room for more; if not, <see cref="RoomAsync"/> before the next message of a long stream.</returns>
+    /// <returns>Whether the stream has room for more; if not, <see cref="RoomAsync"/> before the next message of a long one.</returns>
     public bool Send(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
     {
         lock (_lock)
@@ -90,23 +95,24 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends || trailers.Length > 0));
             stream.OutgoingBytes += data.Length;
             Pump(stream);
+            PumpBlocked();
             Kick();
-            return stream.OutgoingBytes + _filling.WrittenCount < BufferedBytesFull;
+            return HasRoom(stream);
         }
     }
 
-    /// <summary>Ends when the buffers have been sent, or the connection is over.</summary>
-    public Task RoomAsync()
+    /// <summary>Ends when little of the stream waits to be sent, whatever waits of others, or when the stream or the connection is over.</summary>
+    public Task RoomAsync(Http2Stream stream)
     {
         lock (_lock)
         {
-            if (_isEnded || (_filling.WrittenCount < BufferedBytesFull && _blocked.Count == 0))
+            if (HasRoom(stream))
             {
                 return Task.CompletedTask;
             }
 
             TaskCompletionSource room = new(TaskCreationOptions.RunContinuationsAsynchronously);
-            _roomWaiters.Enqueue(room);
+            _roomWaiters.Enqueue((stream, room));
             return room.Task;
         }
     }
@@ -139,6 +145,8 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                     Drop(stream);
                     Put(FrameType.ResetStream, 0, stream.Id, [0, 0, 0, (byte)Http2ErrorCode.FlowControlError]);
                 }
+
+                Wake(stream);
             }
 
             PumpBlocked();
@@ -158,6 +166,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                 {
                     stream.SendWindow += difference;
                     Demand(stream.SendWindow);
+                    Wake(stream);
                 }
             }
 
@@ -258,8 +267,8 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                 _filling.ResetWrittenCount();
             }
 
-            PumpBlocked();
             Release();
+            PumpBlocked();
             return _flushing;
         }
     }
@@ -281,28 +290,40 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         }
     }
 
+    // Round and round, a turn for each, until there is no room.
     private void PumpBlocked()
     {
-        for (int i = _blocked.Count; i > 0 && _window > 0; i--)
+        while (_window > 0 && _filling.WrittenCount <= BufferedBytesFull && _blocked.TryDequeue(out Http2Stream? stream))
         {
-            Http2Stream stream = _blocked.Dequeue();
+            stream.IsQueued = false;
             stream.IsBlocked = false;
             Pump(stream);
         }
     }
 
-    // Sends as much of a stream as the windows allow.
+    // A stream that waited for its own window is in line again.
+    private void Wake(Http2Stream stream)
+    {
+        if (stream is { IsBlocked: true, IsQueued: false, SendWindow: > 0 })
+        {
+            stream.IsQueued = true;
+            _blocked.Enqueue(stream);
+        }
+    }
+
+    // Sends as much of a stream as the windows and its turn allow.
     private void Pump(Http2Stream stream)
     {
+        int turn = TurnBytes;
         while (!stream.IsBlocked && stream.Outgoing.TryPeek(out Outgoing? next))
         {
             while (next.Remaining.Length > 0)
             {
-                int piece = (int)Math.Min(Math.Min(next.Remaining.Length, _frameBytes), Math.Min(_window, stream.SendWindow));
+                int piece = (int)Math.Min(Math.Min(next.Remaining.Length, Math.Min(turn, _frameBytes)), Math.Min(_window, stream.SendWindow));
                 if (piece <= 0 || _filling.WrittenCount > BufferedBytesFull)
                 {
                     stream.IsBlocked = true;
-                    _blocked.Enqueue(stream);
+                    Wake(stream);
                     return;
                 }
 
@@ -313,6 +334,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                 _window -= piece;
                 stream.SendWindow -= piece;
                 stream.OutgoingBytes -= piece;
+                turn -= piece;
             }
 
             if (next.Ends)
@@ -354,11 +376,22 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         }
     }
 
+    private bool HasRoom(Http2Stream stream) =>
+        _isEnded || stream.IsSendClosed || stream.OutgoingBytes + _filling.WrittenCount < BufferedBytesFull;
+
     private void Release()
     {
-        while ((_isEnded || (_filling.WrittenCount < BufferedBytesFull && _blocked.Count == 0)) && _roomWaiters.TryDequeue(out TaskCompletionSource? room))
+        for (int i = _roomWaiters.Count; i > 0; i--)
         {
-            room.TrySetResult();
+            (Http2Stream stream, TaskCompletionSource room) = _roomWaiters.Dequeue();
+            if (HasRoom(stream))
+            {
+                room.TrySetResult();
+            }
+            else
+            {
+                _roomWaiters.Enqueue((stream, room));
+            }
         }
     }
 

@@ -27,7 +27,11 @@ internal sealed class Http2Stream(int id, int sendWindow, List<HpackHeader> head
 
     public long OutgoingBytes { get; set; }
 
+    /// <summary>Something waits: for the stream's window, or in the line of those who wait for the connection.</summary>
     public bool IsBlocked { get; set; }
+
+    /// <summary>In that line.</summary>
+    public bool IsQueued { get; set; }
 
     public bool IsSendClosed { get; set; }
 
