@@ -293,6 +293,7 @@ public sealed unsafe class MvccStore : IDisposable
 
     public void Dispose()
     {
+        _restoring?.Abandon();
         _index.Dispose();
         _pages.Dispose();
     }

@@ -7,7 +7,8 @@ namespace Kapell.Mvcc;
 /// Changes that wait to be put into the index, which is done in the order of keys: in the order of revisions each would visit another
 /// part of the index, and a start with ten million keys would wait for memory for a minute and a half. Sorted by seven bytes of the keys
 /// at a time, so that a key is visited once for all its comparisons at a depth (Bentley and Sedgewick, "Fast algorithms for sorting and
-/// searching strings", with the bytes kept beside the items).
+/// searching strings", with the bytes kept beside the items). While one batch goes into the index, which nobody else may use meanwhile,
+/// the next is gathered.
 /// </summary>
 internal sealed class RestoreBatch(KeyIndex index)
 {
@@ -22,10 +23,12 @@ internal sealed class RestoreBatch(KeyIndex index)
     /// <summary>Keys of which each begins with another are compared whole from here on, for each would be a call inside the one before.</summary>
     private const int CallsMax = 64;
 
-    private readonly List<Change> _changes = [];
+    private List<Change> _changes = [];
+    private List<Change> _sorting = [];
+    private Task _running = Task.CompletedTask;
     private long _last;
 
-    /// <exception cref="FormatException">Changes do not come in the order of revisions.</exception>
+    /// <exception cref="FormatException">Changes do not come in the order of revisions, or a key had a later one already.</exception>
     public void Add(RevisionItem item)
     {
         if (item.Main < _last)
@@ -37,14 +40,26 @@ internal sealed class RestoreBatch(KeyIndex index)
         _changes.Add(new Change { Item = item });
         if (_changes.Count == Capacity)
         {
-            Flush();
+            _running.GetAwaiter().GetResult();
+            (_changes, _sorting) = (_sorting, _changes);
+            _running = Task.Run(() => PutIntoIndex(_sorting));
         }
     }
 
+    /// <summary>Returns when the index has everything.</summary>
     /// <exception cref="FormatException">A key had a later change already.</exception>
     public void Flush()
     {
-        Span<Change> changes = CollectionsMarshal.AsSpan(_changes);
+        _running.GetAwaiter().GetResult();
+        PutIntoIndex(_changes);
+    }
+
+    /// <summary>Returns when the index is not used any more; what failed is of no interest.</summary>
+    public void Abandon() => ((IAsyncResult)_running).AsyncWaitHandle.WaitOne();
+
+    private void PutIntoIndex(List<Change> gathered)
+    {
+        Span<Change> changes = CollectionsMarshal.AsSpan(gathered);
         Sort(changes, 0, 0);
         for (int i = 0; i < changes.Length; i++)
         {
@@ -52,7 +67,7 @@ internal sealed class RestoreBatch(KeyIndex index)
             index.Restore(changes[i].Key, changes[i].Item);
         }
 
-        _changes.Clear();
+        gathered.Clear();
     }
 
     /// <summary>By key, then by revision. All keys have the first <paramref name="at"/> bytes in common.</summary>

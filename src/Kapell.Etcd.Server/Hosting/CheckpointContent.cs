@@ -8,6 +8,9 @@ using Kapell.Raft;
 
 namespace Kapell.Etcd.Server.Hosting;
 
+/// <summary>What was read of a checkpoint; the store is its owner's.</summary>
+internal sealed record LoadedCheckpoint(CheckpointHead Head, MvccStore Store);
+
 /// <summary>A checkpoint's content: length (4) and <see cref="CheckpointHead"/>, then what the store wrote.</summary>
 internal static class CheckpointContent
 {
@@ -84,7 +87,7 @@ internal static class CheckpointContent
     }
 
     /// <exception cref="InvalidDataException">The content is no checkpoint of ours.</exception>
-    public static (CheckpointHead Head, MvccStore Store) Read(Stream input)
+    public static LoadedCheckpoint Read(Stream input)
     {
         Span<byte> length = stackalloc byte[4];
         input.ReadExactly(length);
@@ -96,6 +99,6 @@ internal static class CheckpointContent
 
         byte[] encoded = new byte[bytes];
         input.ReadExactly(encoded);
-        return (CheckpointHead.Parser.ParseFrom(encoded), CheckpointLoader.Load(input));
+        return new LoadedCheckpoint(CheckpointHead.Parser.ParseFrom(encoded), CheckpointLoader.Load(input));
     }
 }

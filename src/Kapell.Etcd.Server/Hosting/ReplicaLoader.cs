@@ -98,19 +98,15 @@ internal static class ReplicaLoader
     {
         ulong self = settings.Founding?.MemberId ?? 0;
         ulong cluster = settings.Founding?.ClusterId ?? 0;
-        CheckpointInfo? found = CheckpointFile.FindLatestGood(disk, settings.CheckpointDirectory, out IReadOnlyList<CorruptLogException> damaged);
-        CheckpointHead? head = null;
-        MvccStore store;
-        if (found is null)
-        {
-            store = new MvccStore();
-        }
-        else
-        {
-            using CheckpointReadStream reader = CheckpointFile.Open(disk, found.Path);
-            (head, store) = CheckpointContent.Read(reader);
-        }
-
+        CheckpointFile.ReadLatestGood(
+            disk,
+            settings.CheckpointDirectory,
+            static reader => CheckpointContent.Read(reader),
+            static content => content.Store.Dispose(),
+            out IReadOnlyList<CorruptLogException> damaged,
+            out LoadedCheckpoint? checkpoint);
+        CheckpointHead? head = checkpoint?.Head;
+        MvccStore store = checkpoint?.Store ?? new MvccStore();
         LogContent content = new(head?.Index ?? 0, head?.Term ?? 0);
         LogHead logHead = new() { Identity = (cluster, self) };
         WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = logHead.Records };

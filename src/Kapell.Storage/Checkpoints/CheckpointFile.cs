@@ -28,7 +28,15 @@ public static class CheckpointFile
     /// The newest checkpoint that is whole, or null if there is none. Each is read through; those that are damaged are skipped and named
     /// in <paramref name="damaged"/>, for whoever must decide whether the log still reaches back far enough.
     /// </summary>
-    public static CheckpointInfo? FindLatestGood(IDisk disk, string directory, out IReadOnlyList<CorruptLogException> damaged)
+    public static CheckpointInfo? FindLatestGood(IDisk disk, string directory, out IReadOnlyList<CorruptLogException> damaged) =>
+        ReadLatestGood(disk, directory, static _ => new object(), static _ => { }, out damaged, out _);
+
+    /// <summary>As <see cref="FindLatestGood"/>, and what was read of it: gigabytes are not read twice.</summary>
+    /// <param name="read">Reads as much as it likes; the rest is read after it.</param>
+    /// <param name="discard">For what was read of one that is damaged further on.</param>
+    public static CheckpointInfo? ReadLatestGood<T>(
+        IDisk disk, string directory, Func<CheckpointReadStream, T> read, Action<T> discard, out IReadOnlyList<CorruptLogException> damaged, out T? content)
+        where T : class
     {
         List<CorruptLogException> bad = [];
         damaged = bad;
@@ -36,16 +44,24 @@ public static class CheckpointFile
         foreach (ulong tag in Tags(disk, directory).OrderDescending())
         {
             string path = Path.Combine(directory, NameOf(tag));
+            content = null;
             try
             {
-                return Verify(disk, path);
+                using CheckpointReadStream reader = new(disk, path);
+                content = read(reader);
+                return ReadThrough(reader, path);
             }
             catch (CorruptLogException e)
             {
                 bad.Add(e);
+                if (content is not null)
+                {
+                    discard(content);
+                }
             }
         }
 
+        content = null;
         return null;
     }
 
@@ -54,6 +70,11 @@ public static class CheckpointFile
     public static CheckpointInfo Verify(IDisk disk, string path)
     {
         using CheckpointReadStream reader = new(disk, path);
+        return ReadThrough(reader, path);
+    }
+
+    private static CheckpointInfo ReadThrough(CheckpointReadStream reader, string path)
+    {
         byte[] block = new byte[CheckpointFormat.BlockBytes];
         while (reader.Read(block) > 0)
         {
