@@ -20,10 +20,10 @@ internal static class Program
         int first = Number(args, "--first-round", 1);
         int gapMax = Number(args, "--gap-max", 2000);
         bool onlyKills = args.Contains("--leader-kills-only");
+        bool onlyJumps = args.Contains("--wall-clock-jumps-only");
         string state = Path.Combine(Text(args, "--state") ?? Path.GetTempPath(), string.Create(CultureInfo.InvariantCulture, $"kapell-faults-{seed}-{Environment.TickCount64 & 0xffff:x4}"));
         Directory.CreateDirectory(state);
         FaultCounts counts = new();
-        Prng prng = new((ulong)seed);
         Console.WriteLine($"real faults: {members} members, {rounds} rounds, seed {seed}, state in {state}");
         long begun = Stopwatch.GetTimestamp();
         int done = 0;
@@ -33,13 +33,20 @@ internal static class Program
             for (int i = 0; i < members; i++)
             {
                 cluster.Members[i].Program = Text(args, "--program") ?? Programs.Kapell;
+                cluster.Members[i].WallClocks = Text(args, "--wall-clocks");
                 cluster.Start(i);
+            }
+
+            if (onlyJumps && !cluster.HasWallClocks)
+            {
+                throw new FaultsFailedException("jumps of wall clocks need --wall-clocks LIBRARY");
             }
 
             await cluster.AllServeAsync();
             for (int number = first; number < first + rounds; number++)
             {
-                Console.WriteLine(await new Round(cluster, counts, number, new Prng((ulong)seed * 1_000_003 + (ulong)number)) { OnlyKillsTheLeader = onlyKills }.RunAsync());
+                Prng prng = new((ulong)seed * 1_000_003 + (ulong)number);
+                Console.WriteLine(await new Round(cluster, counts, number, prng) { OnlyKillsTheLeader = onlyKills, OnlyJumpsWallClocks = onlyJumps }.RunAsync());
                 done++;
             }
         }

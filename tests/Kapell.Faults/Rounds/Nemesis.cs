@@ -6,6 +6,7 @@ namespace Kapell.Faults.Rounds;
 /// <summary>Does random faults, several at once, each to a member that no other fault holds at that time.</summary>
 internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng)
 {
+    private const string WallClockJump = "wall-clock";
     private const string DiskFull = "the disk is full";
     private const int CheckpointFailuresMax = 4; // One and what a new life of the member tries.
     private readonly HashSet<int> _held = [];
@@ -15,7 +16,7 @@ internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng
     private static readonly (string Name, int Weight)[] Kinds =
     [
         ("kill", 14), ("pause", 14), ("cut", 8), ("one-way-cut", 8), ("delay", 8), ("loss", 8), ("slow-disk", 6), ("power-loss", 12),
-        ("full-disk", 4), ("clock", 4), ("restart", 4),
+        ("full-disk", 4), ("clock", 4), ("restart", 4), (WallClockJump, 6),
     ];
 
     /// <summary>What was done, in order of its beginning.</summary>
@@ -118,6 +119,11 @@ internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng
             case "clock":
                 member.Kill();
                 cluster.Start(member.Index, TimeSpan.FromSeconds(own.NextInt(1, 100_000_000)));
+                break;
+            case WallClockJump:
+                member.SetWallClock(TimeSpan.FromSeconds(own.NextInt(-100_000, 100_000)));
+                await Task.Delay(milliseconds);
+                member.SetWallClock(TimeSpan.Zero);
                 break;
             case "pause":
                 member.Pause();
@@ -225,8 +231,9 @@ internal sealed class Nemesis(TestCluster cluster, FaultCounts counts, Prng prng
 
     private string Pick()
     {
-        int at = prng.NextInt(0, Kinds.Sum(static k => k.Weight));
-        return Kinds.First(k => (at -= k.Weight) < 0).Name;
+        (string Name, int Weight)[] kinds = [.. Kinds.Where(k => k.Name != WallClockJump || cluster.HasWallClocks)];
+        int at = prng.NextInt(0, kinds.Sum(static k => k.Weight));
+        return kinds.First(k => (at -= k.Weight) < 0).Name;
     }
 
     // The leader is worth more than others: half of the time it is the one.

@@ -23,6 +23,9 @@ internal sealed class Round(TestCluster cluster, FaultCounts counts, int number,
     /// <summary>No fault but the leader's death.</summary>
     public bool OnlyKillsTheLeader { get; init; }
 
+    /// <summary>No fault but that and a jump of a wall clock.</summary>
+    public bool OnlyJumpsWallClocks { get; init; }
+
     private string LastKey => _history.Prefix + "~end";
 
     /// <summary>One line about it.</summary>
@@ -78,7 +81,7 @@ internal sealed class Round(TestCluster cluster, FaultCounts counts, int number,
             return "nothing else";
         }
 
-        switch (prng.NextInt(0, 20))
+        switch (OnlyJumpsWallClocks ? 20 : prng.NextInt(0, cluster.HasWallClocks ? 22 : 20))
         {
             case 0 or 1:
                 bool leads = prng.Chance(0.5);
@@ -103,6 +106,11 @@ internal sealed class Round(TestCluster cluster, FaultCounts counts, int number,
             case 5:
                 await nemesis.AllLosePowerAsync();
                 return nemesis.Story;
+            case 20 or 21:
+                bool ofLeader = prng.Chance(0.5);
+                counts.Add(ofLeader ? "wall-clock-of-leader" : "wall-clock-of-follower");
+                await ClockJump.RunAsync(cluster, calls, prng.Split(), ofLeader);
+                return ofLeader ? "wall-clock-of-leader" : "wall-clock-of-follower";
             default:
                 await nemesis.MixAsync();
                 return nemesis.Story;

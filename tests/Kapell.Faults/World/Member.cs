@@ -68,14 +68,21 @@ internal sealed class Member : IDisposable
     /// <summary>Which program to run; another one for a test of older versions.</summary>
     public string Program { get; set; } = Programs.Kapell;
 
+    /// <summary>The library that lets <see cref="SetWallClock"/> work, from the next start on; null: it cannot.</summary>
+    public string? WallClocks { get; set; }
+
     private string LogPath => Path.Combine(_directory, "log");
+
+    private string ClockPath => Path.Combine(_directory, "clock");
 
     /// <param name="uptime">What its clocks of the time since the start of the machine say at first; null: the truth.</param>
     public void Start(string initialCluster, bool joins, int snapshotCount, TimeSpan? uptime)
     {
         Disk.Mount();
+        WallClock.Write(ClockPath, WallClockOffset);
         string clocks = uptime is { } jump ? $" unshare --time --monotonic {(long)jump.TotalSeconds} --boottime {(long)jump.TotalSeconds}" : "";
-        string command = $"--net=/run/netns/kf{Index}{clocks} {Program} etcd --name {Name} --data-dir {Disk.DataDirectory}"
+        string wall = WallClocks is null ? "" : $" env {WallClock.Environment(WallClocks, ClockPath)}";
+        string command = $"--net=/run/netns/kf{Index}{clocks}{wall} {Program} etcd --name {Name} --data-dir {Disk.DataDirectory}"
             + $" --listen-client-urls {ClientUrl} --advertise-client-urls {ClientUrl} --listen-peer-urls {PeerUrl} --initial-advertise-peer-urls {PeerUrl}"
             + $" --initial-cluster {initialCluster} --initial-cluster-state {(joins ? "existing" : "new")} --snapshot-count {snapshotCount}";
         ProcessStartInfo info = new("nsenter", command.Split(' ')) { RedirectStandardOutput = true, RedirectStandardError = true };
@@ -139,6 +146,20 @@ internal sealed class Member : IDisposable
             IsPaused = false;
             Note("resume");
             Native.Signal(_process!.Id, Native.SignalContinue);
+        }
+    }
+
+    /// <summary>How far its wall clock is from the truth; its other clocks are right.</summary>
+    public TimeSpan WallClockOffset { get; private set; }
+
+    /// <summary>Its wall clock jumps.</summary>
+    public void SetWallClock(TimeSpan offset)
+    {
+        if (offset != WallClockOffset)
+        {
+            WallClockOffset = offset;
+            WallClock.Write(ClockPath, offset);
+            Note($"the wall clock is {offset.TotalSeconds:+0;-0;+0} s off");
         }
     }
 

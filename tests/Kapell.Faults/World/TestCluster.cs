@@ -32,6 +32,9 @@ internal sealed class TestCluster : IDisposable
 
     public IReadOnlyList<Member> Members { get; }
 
+    /// <summary>The wall clock of a member can jump.</summary>
+    public bool HasWallClocks => Members.All(static m => m.WallClocks is not null);
+
     public int Majority => (Members.Count / 2) + 1;
 
     private string InitialCluster => string.Join(',', Members.Select(static m => $"{m.Name}={m.PeerUrl}"));
@@ -137,6 +140,7 @@ internal sealed class TestCluster : IDisposable
         {
             member.Disk.SpeedUp();
             member.Disk.Empty();
+            member.SetWallClock(TimeSpan.Zero);
             member.Resume();
         }
 
