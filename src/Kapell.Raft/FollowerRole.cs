@@ -20,7 +20,7 @@ internal sealed class FollowerRole(RaftCore core)
             LogIndex last = request.Previous.Index + (ulong)request.Entries.Count;
             if (core.Log.FindConflict(request.Entries) is { } conflict)
             {
-                core.AppendToLog([.. request.Entries.Skip(conflict)]);
+                core.AppendToLog(conflict == 0 ? request.Entries : [.. request.Entries.Skip(conflict)]);
             }
 
             // Beyond the last new entry our log may still differ from the leader's (Raft figure 2, AppendEntries 5).

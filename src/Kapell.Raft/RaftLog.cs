@@ -115,10 +115,10 @@ internal sealed class RaftLog
         Remove((int)(first - First), _entries.Count - (int)(first - First));
         HandedOut = LogIndex.Min(HandedOut, first.Previous());
         Durable = LogIndex.Min(Durable, first.Previous());
-        _entries.AddRange(entries);
-        foreach (Entry entry in entries)
+        for (int i = 0; i < entries.Count; i++)
         {
-            Bytes += entry.Data.Length;
+            _entries.Add(entries[i]);
+            Bytes += entries[i].Data.Length;
         }
     }
 

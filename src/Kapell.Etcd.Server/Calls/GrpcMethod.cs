@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using Grpc.Core;
 using Kapell.Etcd.Server.Http2;
 
@@ -30,6 +31,7 @@ internal sealed class UnaryMethod<TRequest, TResponse>(
         : GrpcCall(owner, server, responder, stream)
     {
         private bool _begun;
+        private TaskAwaiter<TResponse> _running;
 
         protected override void Message(ReadOnlySequence<byte> payload)
         {
@@ -40,7 +42,7 @@ internal sealed class UnaryMethod<TRequest, TResponse>(
             }
 
             _begun = true;
-            _ = RunAsync(GrpcPayload.Read(owner.Marshaller, payload));
+            Run(GrpcPayload.Read(owner.Marshaller, payload));
         }
 
         protected override void Ended()
@@ -51,12 +53,32 @@ internal sealed class UnaryMethod<TRequest, TResponse>(
             }
         }
 
-        private async Task RunAsync(TRequest request)
+        // By hand, for this is every call: the handler's own state machine is enough.
+        private void Run(TRequest request)
         {
             try
             {
-                TResponse response = await owner.Handler(request, this);
-                Finish(GrpcPayload.Write(owner.ResponseMarshaller, response));
+                _running = owner.Handler(request, this).GetAwaiter();
+                if (!_running.IsCompleted)
+                {
+                    _running.UnsafeOnCompleted(Answer);
+                    return;
+                }
+            }
+            catch (Exception e)
+            {
+                Fail(e);
+                return;
+            }
+
+            Answer();
+        }
+
+        private void Answer()
+        {
+            try
+            {
+                Finish(GrpcPayload.Write(owner.ResponseMarshaller, _running.GetResult()));
             }
             catch (Exception e)
             {

@@ -170,7 +170,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     public void ExitReading() => _gate.ExitReadLock();
 
-    /// <summary>Proposes and waits until it is applied here.</summary>
+    /// <summary>Proposes and waits until it is applied here. The request must not change any more.</summary>
     /// <param name="prompt">Who waits has only an answer to send and may do so on the owner's thread: no lock, no wait, no loop.</param>
     public Task<ApplyOutcome> ProposeAsync(
         CommandKind kind, IMessage request, CancellationToken cancellation, Caller caller = default, bool prompt = false)
@@ -186,15 +186,16 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             return Task.FromResult(new ApplyOutcome(EtcdError.TooManyRequests, null));
         }
 
-        byte[] encoded = new Command(id, kind, request) { Caller = caller }.Encode();
+        Command command = new(id, kind, request) { Caller = caller };
+        byte[] encoded = command.Encode();
         if (prompt)
         {
             PromptOutcome<ApplyOutcome> answer = new(this);
-            return PostProposal(new Proposal(id, encoded, answer), answer.Task);
+            return PostProposal(new Proposal(id, encoded, answer) { Command = command }, answer.Task);
         }
 
         TaskOutcome<ApplyOutcome> outcome = new();
-        return PostProposal(new Proposal(id, encoded, outcome), outcome.Task);
+        return PostProposal(new Proposal(id, encoded, outcome) { Command = command }, outcome.Task);
     }
 
     /// <summary>

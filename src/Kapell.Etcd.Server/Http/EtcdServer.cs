@@ -68,11 +68,11 @@ internal sealed class EtcdServer : IAsyncDisposable
             tls.Refused = (subject, reason) => Log.CertificateRefused(logs.CreateLogger("etcd"), subject, reason);
         }
 
+        builder.Services.AddSingleton<IMemoryPoolFactory<byte>, SocketBlocks>();
         builder.WebHost.UseKestrelCore();
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
-        // And a quiet connection may hold its four kilobytes: asking the socket first whether there is something costs a system call a read.
-        builder.WebHost.UseSockets(static sockets => (sockets.UnsafePreferInlineScheduling, sockets.WaitForDataBeforeAllocatingBuffer) = (true, false));
+        builder.WebHost.UseSockets(static sockets => sockets.UnsafePreferInlineScheduling = true);
         Http2Port calling = new(host.Time, options.ConcurrentStreamsMax);
         Http2Port plain = new(host.Time, options.ConcurrentStreamsMax);
         PortSet ports = PortsOf(options, tls, logs.CreateLogger("etcd"));

@@ -21,6 +21,9 @@ internal sealed class HpackDecoder
     public HpackDecoder(int tableBytesMax, int headerBytesMax) =>
         (_tableBytesMax, _headerBytesMax, _limit) = (tableBytesMax, headerBytesMax, tableBytesMax);
 
+    /// <summary>Goes up whenever the table, or what it may hold, may have changed: the same block may say something else then.</summary>
+    public long TableChanges { get; private set; }
+
     /// <exception cref="HpackException">The block is malformed or too large.</exception>
     public void Decode(ReadOnlySpan<byte> block, List<HpackHeader> into)
     {
@@ -55,6 +58,7 @@ internal sealed class HpackDecoder
                 }
 
                 _limit = limit;
+                TableChanges++;
                 Evict(0);
                 continue;
             }
@@ -101,6 +105,7 @@ internal sealed class HpackDecoder
 
     private void Remember(HpackHeader field)
     {
+        TableChanges++;
         Evict(field.Size);
         if (field.Size > _limit)
         {

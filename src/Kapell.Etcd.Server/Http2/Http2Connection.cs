@@ -29,7 +29,7 @@ internal sealed class Http2Connection : IHttp2Responder
     private readonly Http2Options _options;
     private readonly Http2Output _output;
     private readonly ConcurrentDictionary<int, Http2Stream> _streams = new();
-    private readonly HpackDecoder _hpack = new(4096, HeaderBlockBytesMax);
+    private readonly HpackBlocks _hpack = new(new HpackDecoder(4096, HeaderBlockBytesMax));
     private readonly TimeProvider _time;
     private ArrayBufferWriter<byte>? _headerBlock;
     private FrameHead _headersHead;
@@ -346,8 +346,7 @@ internal sealed class Http2Connection : IHttp2Responder
 
     private void BlockComplete(ReadOnlySpan<byte> block)
     {
-        List<HpackHeader> headers = new(12);
-        _hpack.Decode(block, headers);
+        List<HpackHeader> headers = _hpack.Decode(block);
         int id = _headersHead.Stream;
         bool ends = _headersHead.Has(FrameHead.EndStream);
         if (_streams.TryGetValue(id, out Http2Stream? open))

@@ -92,10 +92,20 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                 Put(FrameType.Headers, FrameHead.EndHeaders, stream.Id, headers);
             }
 
-            stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends || trailers.Length > 0));
-            stream.OutgoingBytes += data.Length;
-            Pump(stream);
-            PumpBlocked();
+            ends |= trailers.Length > 0;
+            if (CanPutWhole(stream, data.Length))
+            {
+                PutWhole(stream, data.Span, trailers.Span, ends);
+                Return(owned);
+            }
+            else
+            {
+                stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends));
+                stream.OutgoingBytes += data.Length;
+                Pump(stream);
+                PumpBlocked();
+            }
+
             Kick();
             return HasRoom(stream);
         }
@@ -311,11 +321,36 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         }
     }
 
+    // Mostly a message is small and nothing stands in its way.
+    private bool CanPutWhole(Http2Stream stream, int bytes) => !stream.IsBlocked && stream.OutgoingIsEmpty && bytes <= _frameBytes
+        && bytes <= _window && bytes <= stream.SendWindow && _filling.WrittenCount <= BufferedBytesFull;
+
+    private void PutWhole(Http2Stream stream, ReadOnlySpan<byte> data, ReadOnlySpan<byte> trailers, bool ends)
+    {
+        if (data.Length > 0 || (ends && trailers.IsEmpty))
+        {
+            Put(FrameType.Data, ends && trailers.IsEmpty ? FrameHead.EndStream : (byte)0, stream.Id, data);
+            _window -= data.Length;
+            stream.SendWindow -= data.Length;
+        }
+
+        if (trailers.Length > 0)
+        {
+            Put(FrameType.Headers, FrameHead.EndHeaders | FrameHead.EndStream, stream.Id, trailers);
+        }
+
+        if (ends)
+        {
+            stream.IsSendClosed = true;
+            _closed(stream);
+        }
+    }
+
     // Sends as much of a stream as the windows and its turn allow.
     private void Pump(Http2Stream stream)
     {
         int turn = TurnBytes;
-        while (!stream.IsBlocked && stream.Outgoing.TryPeek(out Outgoing? next))
+        while (!stream.IsBlocked && !stream.OutgoingIsEmpty && stream.Outgoing.TryPeek(out Outgoing? next))
         {
             while (next.Remaining.Length > 0)
             {
@@ -370,7 +405,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
     {
         stream.IsSendClosed = true;
         stream.OutgoingBytes = 0;
-        while (stream.Outgoing.TryDequeue(out Outgoing? dropped))
+        while (!stream.OutgoingIsEmpty && stream.Outgoing.TryDequeue(out Outgoing? dropped))
         {
             Return(dropped.Owned);
         }
@@ -410,21 +445,4 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             ArrayPool<byte>.Shared.Return(owned);
         }
     }
-}
-
-/// <summary>A message that waits to be sent, and the trailers after it.</summary>
-internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
-{
-    public ReadOnlyMemory<byte> Remaining { get; set; } = data;
-
-    public ReadOnlyMemory<byte> Trailers => trailers;
-
-    /// <summary>The stream ends with this, with trailers or without.</summary>
-    public bool Ends => ends;
-
-    /// <summary>The last piece of data has said so already.</summary>
-    public bool IsEnded { get; set; }
-
-    /// <summary>A rented array that goes back when all is sent.</summary>
-    public byte[]? Owned => owned;
 }

@@ -6,6 +6,7 @@ namespace Kapell.Etcd.Server.Http2;
 internal sealed class Http2Stream(int id, int sendWindow, List<HpackHeader> headers)
 {
     private CancellationTokenSource? _ending;
+    private Queue<Outgoing>? _outgoing;
     private bool _isOver;
 
     public int Id => id;
@@ -21,7 +22,10 @@ internal sealed class Http2Stream(int id, int sendWindow, List<HpackHeader> head
     public int Unacknowledged { get; set; }
 
     // Outgoing; under the lock of the output.
-    public Queue<Outgoing> Outgoing { get; } = new(2);
+    public Queue<Outgoing> Outgoing => _outgoing ??= new Queue<Outgoing>(2);
+
+    /// <summary>Most streams never have anything that waits.</summary>
+    public bool OutgoingIsEmpty => _outgoing is not { Count: > 0 };
 
     public long SendWindow { get; set; } = sendWindow;
 

@@ -14,6 +14,7 @@ using Kapell.Raft;
 using Kapell.Raft.Encoding;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
@@ -52,10 +53,11 @@ internal sealed class PeerServer : IAsyncDisposable
         builder.Services.AddSingleton<ILoggerFactory>(new FrameworkLogs(logs));
         builder.Services.AddSingleton(typeof(ILogger<>), typeof(Logger<>));
         builder.Services.AddRouting();
+        builder.Services.AddSingleton<IMemoryPoolFactory<byte>, SocketBlocks>();
         builder.WebHost.UseKestrelCore();
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
-        // And asking the socket first whether there is something would be a system call more a read.
+        // And each of the few connections may hold a block: asking the socket first whether there is something is a system call more a read.
         builder.WebHost.UseSockets(static sockets => (sockets.UnsafePreferInlineScheduling, sockets.WaitForDataBeforeAllocatingBuffer) = (true, false));
         PortSet ports = new("peer", tls, logs.CreateLogger("etcd"));
         ports.Add(listen, PortDuty.All);
@@ -166,7 +168,9 @@ internal sealed class PeerServer : IAsyncDisposable
 
         context.Response.Headers.Upgrade = PeerProtocol.UpgradeName;
         await using Stream stream = await upgrade.UpgradeAsync();
-        PipeReader reader = PipeReader.Create(stream, new StreamPipeReaderOptions(bufferSize: 64 * 1024));
+
+        // What the stream would read from, with a copy and three more state machines for each read.
+        PipeReader reader = context.Features.GetRequiredFeature<IConnectionTransportFeature>().Transport.Input;
         try
         {
             while (true)

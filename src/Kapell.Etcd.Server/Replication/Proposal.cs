@@ -11,6 +11,9 @@ public sealed class Proposal(ulong id, byte[] data, IOutcome<ApplyOutcome> outco
 
     public byte[] Data { get; } = data;
 
+    /// <summary>What the data was made of, and so need not be read from it again; null when that is not known. Its request must not change.</summary>
+    public Command? Command { get; init; }
+
     /// <summary>Set when this is a change of the membership.</summary>
     public ConfChange? Change { get; init; }
 

@@ -12,6 +12,9 @@ public interface IReplicaWaiters
     /// <summary>Whether the response of a request is wanted here; it then gets an outcome.</summary>
     bool IsWaiting(ulong requestId);
 
+    /// <summary>The command that this data was made of, where it was made here; null when it must be read from the data.</summary>
+    Command? Remembered(ulong requestId, ReadOnlyMemory<byte> data) => null;
+
     void Complete(ulong requestId, ApplyOutcome outcome);
 }
 
@@ -279,7 +282,7 @@ public sealed class Replica : IDisposable
     {
         ulong id = Command.IdOf(entry.Data.Span);
         bool wanted = id != 0 && waiters.IsWaiting(id);
-        Command command = Command.Decode(entry.Data.Span);
+        Command command = (wanted ? waiters.Remembered(id, entry.Data) : null) ?? Command.Decode(entry.Data.Span);
         _applier.EntryIndex = entry.Index.Value;
         ApplyOutcome outcome = _applier.Apply(command, Header, wanted);
         if (command.Kind is CommandKind.MemberAttributes or CommandKind.MemberUpdate)

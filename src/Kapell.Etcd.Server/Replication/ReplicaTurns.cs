@@ -154,6 +154,10 @@ public sealed class ReplicaTurns : IReplicaWaiters
 
     bool IReplicaWaiters.IsWaiting(ulong requestId) => _proposals.ContainsKey(requestId);
 
+    // The very bytes: what came back through another member is read as the others read it.
+    Command? IReplicaWaiters.Remembered(ulong requestId, ReadOnlyMemory<byte> data) =>
+        _proposals.TryGetValue(requestId, out Proposal? proposal) && data.Equals(proposal.Data) ? proposal.Command : null;
+
     void IReplicaWaiters.Complete(ulong requestId, ApplyOutcome outcome)
     {
         if (_proposals.Remove(requestId, out Proposal? proposal))

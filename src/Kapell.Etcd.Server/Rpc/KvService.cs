@@ -46,16 +46,16 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         }
     }
 
-    public override async Task<Reply> Put(PutRequest request, ServerCallContext context)
+    public override Task<Reply> Put(PutRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.Put(request));
-        return await proposer.ProposeAsync(CommandKind.Put, request, request.CalculateSize(), context);
+        return proposer.ProposeAsync(CommandKind.Put, request, request.CalculateSize(), context);
     }
 
-    public override async Task<Reply> DeleteRange(DeleteRangeRequest request, ServerCallContext context)
+    public override Task<Reply> DeleteRange(DeleteRangeRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.DeleteRange(request));
-        return await proposer.ProposeAsync(CommandKind.DeleteRange, request, growth: 0, context);
+        return proposer.ProposeAsync(CommandKind.DeleteRange, request, growth: 0, context);
     }
 
     public override async Task<Reply> Txn(TxnRequest request, ServerCallContext context)

@@ -18,17 +18,15 @@ public sealed class Proposer(ReplicaHost host, EtcdLimits limits, Authenticator 
     private int _alarming;
 
     /// <param name="growth">Bytes by which the store may grow; 0 for what needs none.</param>
-    public async Task<Reply> ProposeAsync(CommandKind kind, IMessage request, int growth, ServerCallContext context)
+    public Task<Reply> ProposeAsync(CommandKind kind, IMessage request, int growth, ServerCallContext context)
     {
         if (growth > 0 && limits.QuotaBytes > 0 && host.Store.LiveBytes + growth + KeyOverheadBytes > limits.QuotaBytes)
         {
-            await RaiseAlarmAsync(context.CancellationToken);
-            throw EtcdError.NoSpace.ToException();
+            return RefuseForSpaceAsync(context.CancellationToken);
         }
 
-        Caller caller = await authenticator.IdentifyAsync(context);
-        bool prompt = kind is CommandKind.Put or CommandKind.DeleteRange or CommandKind.Txn;
-        return await ProposeAsync(kind, request, caller, context.CancellationToken, prompt);
+        ValueTask<Caller> caller = authenticator.IdentifyAsync(context);
+        return caller.IsCompletedSuccessfully ? ProposeFor(caller.Result, kind, request, context) : IdentifiedAsync(caller, kind, request, context);
     }
 
     /// <summary>For what needs no space, with the rights of one who is known already.</summary>
@@ -42,6 +40,18 @@ public sealed class Proposer(ReplicaHost host, EtcdLimits limits, Authenticator 
 
         ApplyOutcome outcome = await host.ProposeAsync(kind, request, cancellation, caller, prompt);
         return outcome.Error is null ? outcome.Reply! : throw outcome.Error.ToException();
+    }
+
+    private async Task<Reply> IdentifiedAsync(ValueTask<Caller> caller, CommandKind kind, IMessage request, ServerCallContext context) =>
+        await ProposeFor(await caller, kind, request, context);
+
+    private Task<Reply> ProposeFor(Caller caller, CommandKind kind, IMessage request, ServerCallContext context) =>
+        ProposeAsync(kind, request, caller, context.CancellationToken, prompt: kind is CommandKind.Put or CommandKind.DeleteRange or CommandKind.Txn);
+
+    private async Task<Reply> RefuseForSpaceAsync(CancellationToken cancellation)
+    {
+        await RaiseAlarmAsync(cancellation);
+        throw EtcdError.NoSpace.ToException();
     }
 
     private async Task RaiseAlarmAsync(CancellationToken cancellation)

@@ -65,10 +65,65 @@ public sealed class HpackTests
         },
         iter: 50_000);
 
+    [Fact]
+    public void A_block_that_comes_again_says_the_same_until_the_table_changes()
+    {
+        HpackBlocks blocks = new(new HpackDecoder(4096, 65536));
+        Assert.Equal("key=1", Decode(blocks, "40036b65790131"));
+        List<HpackHeader> first = blocks.Decode([0xbe]);
+        Assert.Equal("key=1", Text(first));
+        Assert.Same(first, blocks.Decode([0xbe]));
+        Assert.Equal("key=2", Decode(blocks, "40036b65790132"));
+        Assert.Equal("key=2", Decode(blocks, "be"));
+        Assert.Equal("", Decode(blocks, "20"));
+        Assert.Throws<HpackException>(() => Decode(blocks, "be"));
+    }
+
+    /// <summary>With and without memory of earlier blocks, whatever comes after whatever.</summary>
+    [Fact]
+    public void Remembered_blocks_say_what_decoded_ones_say()
+    {
+        string[] parts = ["82", "be", "bf", "c2", "be82", "40036b65790131", "40036b65790132", "7e0133", "000161" + "0162", "20", "3fe11f", "3f41", "80", "0061"];
+        Gen.Int[0, parts.Length - 1].Array[1, 40].Sample(
+            sequence =>
+            {
+                HpackDecoder plain = new(4096, 65536);
+                HpackBlocks remembering = new(new HpackDecoder(4096, 65536));
+                foreach (int part in sequence)
+                {
+                    string expected = Try(() => Decode(plain, parts[part]));
+                    Assert.Equal(expected, Try(() => Decode(remembering, parts[part])));
+                    if (expected == Refused)
+                    {
+                        return;
+                    }
+                }
+            },
+            iter: 20_000);
+    }
+
+    private const string Refused = "refused";
+
+    private static string Try(Func<string> decode)
+    {
+        try
+        {
+            return decode();
+        }
+        catch (HpackException)
+        {
+            return Refused;
+        }
+    }
+
+    private static string Decode(HpackBlocks blocks, string hex) => Text(blocks.Decode(Convert.FromHexString(hex)));
+
+    private static string Text(List<HpackHeader> fields) => string.Join(' ', fields.Select(static f => $"{f.NameText}={f.ValueText}"));
+
     private static string Decode(HpackDecoder decoder, string hex)
     {
         List<HpackHeader> fields = [];
         decoder.Decode(Convert.FromHexString(hex), fields);
-        return string.Join(' ', fields.Select(static f => $"{f.NameText}={f.ValueText}"));
+        return Text(fields);
     }
 }

@@ -167,7 +167,8 @@ internal sealed class MemberProcess : IReplicaDuties
     public Proposal NewProposal(CommandKind kind, Google.Protobuf.IMessage request, IOutcome<ApplyOutcome> outcome, Mvcc.Auth.Caller caller = default)
     {
         ulong id = _nextRequest++;
-        return new Proposal(id, new Command(id, kind, request) { Caller = caller }.Encode(), outcome);
+        Command command = new(id, kind, request) { Caller = caller };
+        return new Proposal(id, command.Encode(), outcome) { Command = command };
     }
 
     public void Change(ConfChangeKind kind, int number, Member? entry, IOutcome<ApplyOutcome> outcome)
