@@ -11,6 +11,9 @@ internal static class PeerAddress
     public const string SocketHost = "unix-socket-";
     private const int LevelTcp = 6;
     private const int OptionUserTimeout = 18; // Linux: TCP_USER_TIMEOUT
+
+    // Its kernel takes a connection at once, or it cannot be reached.
+    private static readonly TimeSpan ReachTimeout = TimeSpan.FromSeconds(2);
     private static readonly HttpRequestOptionsKey<string> Socket = new("kapell-socket");
 
     /// <param name="method">Of HTTP.</param>
@@ -41,7 +44,17 @@ internal static class PeerAddress
                 socket.SetRawSocketOption(LevelTcp, OptionUserTimeout, BitConverter.GetBytes((int)silenceMax.TotalMilliseconds));
             }
 
-            await (isUnix ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path!), cancellation) : socket.ConnectAsync(context.DnsEndPoint, cancellation));
+            using CancellationTokenSource reaching = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+            reaching.CancelAfter(ReachTimeout);
+            try
+            {
+                await (isUnix ? socket.ConnectAsync(new UnixDomainSocketEndPoint(path!), reaching.Token) : socket.ConnectAsync(context.DnsEndPoint, reaching.Token));
+            }
+            catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+            {
+                throw new IOException($"{context.DnsEndPoint.Host} did not take the connection within {ReachTimeout.TotalSeconds} s");
+            }
+
             return new NetworkStream(socket, ownsSocket: true);
         }
         catch

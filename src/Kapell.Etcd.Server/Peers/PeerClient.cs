@@ -7,7 +7,8 @@ namespace Kapell.Etcd.Server.Peers;
 /// <summary>Makes the HTTP client for other members: its own certificate, and theirs checked against the peers' authority.</summary>
 internal static class PeerClient
 {
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
+    // With the handshake of TLS, for which a busy machine may need seconds: who gives up begins it again.
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
     // A socket of the file system has no name that a certificate could show.
     private static SslPolicyErrors OfSocket(object sender, SslPolicyErrors errors) =>

@@ -23,7 +23,9 @@ internal sealed class PeerLane : IAsyncDisposable
     // A peer that takes nothing for so long is as good as cut off; a new connection may take another way.
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan WriteLook = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(2);
+
+    // To the first answer, for which a busy machine may need seconds: who gives up too early begins again and again.
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
 
     private readonly PeerContext _context;
     private readonly MemberId _to;

@@ -48,7 +48,9 @@ public sealed class Http2OutputTests
             apart = Math.Max(apart, Math.Abs(sent[1] - sent[3]));
             return sent[1] == Large || sent[3] == Large;
         });
-        Assert.InRange(apart, 1, 2 << 20);
+
+        // The first may have filled both buffers before the second came.
+        Assert.InRange(apart, 1, 3 << 20);
     }
 
     [Fact]
