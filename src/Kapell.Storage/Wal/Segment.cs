@@ -70,6 +70,7 @@ internal static class Segment
     public static void MakeZeroed(IDisk disk, string path, long length, Action rest)
     {
         using IDiskFile file = disk.Open(path, DiskOpen.Create);
+        file.SetLength(length);
         byte[] zeros = new byte[ZeroBytes];
         for (long offset = 0, written = 0; offset < length; offset += zeros.Length)
         {
