@@ -66,8 +66,8 @@ internal static class Segment
     }
 
     /// <summary>A file of zeros on the disk, so that later flushes write data only and no metadata of the file system.</summary>
-    /// <param name="rest">Called now and then.</param>
-    public static void MakeZeroed(IDisk disk, string path, long length, Action rest)
+    /// <param name="rest">Called between steps, for whoever waits for the disk meanwhile; null when somebody waits for this.</param>
+    public static void MakeZeroed(IDisk disk, string path, long length, Action? rest = null)
     {
         using IDiskFile file = disk.Open(path, DiskOpen.Create);
         file.SetLength(length);
@@ -75,7 +75,7 @@ internal static class Segment
         for (long offset = 0, written = 0; offset < length; offset += zeros.Length)
         {
             file.Write(offset, zeros.AsSpan(0, (int)Math.Min(zeros.Length, length - offset)));
-            if (offset + zeros.Length - written >= StepBytes)
+            if (rest is not null && offset + zeros.Length - written >= StepBytes)
             {
                 file.WriteBack(written, StepBytes);
                 written += StepBytes;

@@ -12,6 +12,9 @@ public sealed class WriteAheadLog : IDisposable
 {
     private const string TemporaryExtension = ".tmp";
 
+    // A new member waits for its zeros; the next segment is made beside the writes.
+    private const int FirstSegmentBytes = 2 << 20;
+
     private readonly IDisk _disk;
     private readonly string _directory;
     private readonly WalOptions _options;
@@ -33,7 +36,7 @@ public sealed class WriteAheadLog : IDisposable
         _segments = replay.Segments;
         if (_segments.Count == 0)
         {
-            _file = Begin(1, options.SegmentBytes);
+            _file = Begin(1, Math.Min(options.SegmentBytes, FirstSegmentBytes));
             return;
         }
 
@@ -243,7 +246,7 @@ public sealed class WriteAheadLog : IDisposable
             Volatile.Write(ref _isSpareAwaited, false);
             if (!_hasSpare || bytes > _options.SegmentBytes)
             {
-                Segment.MakeZeroed(_disk, spare, bytes, static () => { });
+                Segment.MakeZeroed(_disk, spare, bytes);
             }
 
             using (IDiskFile file = _disk.Open(spare, DiskOpen.ReadWrite))
