@@ -243,18 +243,16 @@ public sealed class MemoryDisk(Prng prng) : IDisk
         {
             Check.That(era == disk._era);
             FailIf(disk.FailWrites, path, "write");
-            long growth = Math.Max(0, offset + bytes.Length - node.Current.Length);
-            if (growth > 0 && disk.UsedBytes() + growth > disk.CapacityBytes)
-            {
-                throw new DiskFullException(path, "write");
-            }
-
+            NeedRoom(offset + bytes.Length, "write");
             node.Write(offset, bytes);
         }
 
         public void SetLength(long length)
         {
             Check.That(era == disk._era);
+
+            // A real one takes the room when the bytes are written: whoever lengthens a file here does so because he will.
+            NeedRoom(length, "resize");
             node.SetLength(length);
         }
 
@@ -271,6 +269,15 @@ public sealed class MemoryDisk(Prng prng) : IDisk
 
         public void Dispose()
         {
+        }
+
+        private void NeedRoom(long length, string operation)
+        {
+            long growth = length - node.Current.Length;
+            if (growth > 0 && disk.UsedBytes() + growth > disk.CapacityBytes)
+            {
+                throw new DiskFullException(path, operation);
+            }
         }
     }
 }
