@@ -36,6 +36,12 @@ public sealed class WriteAheadLog : IDisposable
         _segments = replay.Segments;
         if (_segments.Count == 0)
         {
+            // Small as the first segment is, a disk that has no room for the second is too small to start on.
+            if (disk.FreeBytes(directory) < options.SegmentBytes)
+            {
+                throw new DiskFullException(PathOf(1), "write");
+            }
+
             _file = Begin(1, Math.Min(options.SegmentBytes, FirstSegmentBytes));
             return;
         }
