@@ -8,9 +8,12 @@ namespace Kapell.Faults.World;
 /// </summary>
 internal static class WallClock
 {
-    /// <summary>For `env`. Clocks that count from the start of the machine, and times of files, stay true.</summary>
+    /// <summary>
+    /// For `env`. The file is read once a second, for at every look at a clock it would slow the process down. Clocks that count from the
+    /// start of the machine, and times of files, stay true.
+    /// </summary>
     public static string Environment(string library, string file) =>
-        $"LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={file} FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1";
+        $"LD_PRELOAD={library} FAKETIME_TIMESTAMP_FILE={file} FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1 NO_FAKE_STAT=1";
 
     /// <summary>In one step: whoever reads the file finds the one offset or the other.</summary>
     public static void Write(string file, TimeSpan offset)
