@@ -308,10 +308,15 @@ public sealed unsafe class MvccStore : IDisposable
     }
 
     /// <summary>For a checkpoint being read: the numbers, before any record.</summary>
-    internal void RestoreBegin(long revision, long compactRevision)
+    /// <param name="beside">See <see cref="RestoreBatch"/>; null: on this thread.</param>
+    internal void RestoreBegin(long revision, long compactRevision, Func<Action, Task>? beside = null)
     {
         Check.That(_log.End == 0 && _index.Count == 0);
-        _restoring = new RestoreBatch(_index);
+        _restoring = new RestoreBatch(_index, beside ?? (static work =>
+        {
+            work();
+            return Task.CompletedTask;
+        }));
         Revision = revision;
         _compactor.Restore(compactRevision);
     }

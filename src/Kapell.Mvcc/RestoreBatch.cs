@@ -7,10 +7,11 @@ namespace Kapell.Mvcc;
 /// Changes that wait to be put into the index, which is done in the order of keys: in the order of revisions each would visit another
 /// part of the index, and a start with ten million keys would wait for memory for a minute and a half. Sorted by seven bytes of the keys
 /// at a time, so that a key is visited once for all its comparisons at a depth (Bentley and Sedgewick, "Fast algorithms for sorting and
-/// searching strings", with the bytes kept beside the items). While one batch goes into the index, which nobody else may use meanwhile,
-/// the next is gathered.
+/// searching strings", with the bytes kept beside the items).
 /// </summary>
-internal sealed class RestoreBatch(KeyIndex index)
+/// <param name="index">Nobody else uses it before <see cref="Flush"/> has returned.</param>
+/// <param name="beside">Puts a whole batch into the index while the next is gathered, on another thread if it likes.</param>
+internal sealed class RestoreBatch(KeyIndex index, Func<Action, Task> beside)
 {
     /// <summary>24 MiB, and enough that neighbours in the batch are close to each other in an index of many millions.</summary>
     private const int Capacity = 1 << 20;
@@ -42,7 +43,7 @@ internal sealed class RestoreBatch(KeyIndex index)
         {
             _running.GetAwaiter().GetResult();
             (_changes, _sorting) = (_sorting, _changes);
-            _running = Task.Run(() => PutIntoIndex(_sorting));
+            _running = beside(() => PutIntoIndex(_sorting));
         }
     }
 

@@ -3,6 +3,9 @@ namespace Kapell.Storage;
 /// <summary>Work on large files in steps, with a rest between them, for whoever waits for the same disk.</summary>
 public static class GentleDisk
 {
+    /// <summary>A good rest between two steps of a deletion, of which a file system does the most part later.</summary>
+    public static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
+
     private const long StepBytes = 4 << 20;
 
     /// <summary>

@@ -39,10 +39,9 @@ internal static class BackupRestore
     private static (uint Hash, ContentSum Sum) ReadBack(IDisk disk, RestoreSettings settings)
     {
         string directory = new ReplicaSettings { DataDirectory = settings.DataDirectory }.CheckpointDirectory;
-        CheckpointInfo found = CheckpointFile.FindLatestGood(disk, directory, out _) ?? throw new InvalidDataException($"{directory} has no checkpoint");
-        using CheckpointReadStream reader = CheckpointFile.Open(disk, found.Path);
-        (_, MvccStore store) = CheckpointContent.Read(reader);
-        using (store)
+        _ = CheckpointFile.ReadLatestGood(
+            disk, directory, static reader => CheckpointContent.Read(reader), static content => content.Store.Dispose(), out _, out LoadedCheckpoint? content);
+        using (MvccStore store = content?.Store ?? throw new InvalidDataException($"{directory} has no checkpoint"))
         {
             return (StoreHash.Compute(store, store.Revision), ContentSum.Of(store, store.Revision, store.CompactRevision, Alone));
         }

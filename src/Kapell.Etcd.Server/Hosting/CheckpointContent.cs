@@ -14,9 +14,10 @@ internal sealed record LoadedCheckpoint(CheckpointHead Head, MvccStore Store);
 /// <summary>A checkpoint's content: length (4) and <see cref="CheckpointHead"/>, then what the store wrote.</summary>
 internal static class CheckpointContent
 {
-    private const int HeadBytesMax = 64 << 20;
     /// <summary>What is written while nobody may change the store: a fraction of a millisecond.</summary>
     public const int PieceBytes = 256 * 1024;
+
+    private const int HeadBytesMax = 64 << 20;
 
     public static CheckpointHead HeadOf(Replica replica)
     {
@@ -99,6 +100,6 @@ internal static class CheckpointContent
 
         byte[] encoded = new byte[bytes];
         input.ReadExactly(encoded);
-        return new LoadedCheckpoint(CheckpointHead.Parser.ParseFrom(encoded), CheckpointLoader.Load(input));
+        return new LoadedCheckpoint(CheckpointHead.Parser.ParseFrom(encoded), CheckpointLoader.Load(input, Task.Run));
     }
 }

@@ -23,9 +23,6 @@ internal sealed class CheckpointTaker(
     private const double LogRateFactor = 10;
     private static readonly TimeSpan PauseMax = TimeSpan.FromMilliseconds(100);
 
-    // What a file system does for a deletion it does later.
-    private static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
-
     // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
     private const int BytesOfAnEntry = 256;
 
@@ -136,7 +133,12 @@ internal sealed class CheckpointTaker(
 
     private void RestWhileDeleting()
     {
-        _stopping.Token.WaitHandle.WaitOne(RestOfDeletion);
+        // The next checkpoint waits for the end of this.
+        if (!Volatile.Read(ref _isWanted))
+        {
+            _stopping.Token.WaitHandle.WaitOne(GentleDisk.RestOfDeletion);
+        }
+
         _stopping.Token.ThrowIfCancellationRequested();
     }
 

@@ -19,8 +19,6 @@ internal sealed class LogWriter : IDisposable
     // A fifth of the usual time between two heartbeats.
     private static readonly TimeSpan QuickWrite = TimeSpan.FromMilliseconds(20);
 
-    // What a file system does for a deletion it does later.
-    private static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan RestMax = TimeSpan.FromMilliseconds(50);
 
     private readonly IDisk _disk;
@@ -241,7 +239,7 @@ internal sealed class LogWriter : IDisposable
             {
                 try
                 {
-                    _disk.DeleteInSteps(path, Resting(RestOfDeletion));
+                    _disk.DeleteInSteps(path, Resting(GentleDisk.RestOfDeletion));
                 }
                 catch (IOException e)
                 {

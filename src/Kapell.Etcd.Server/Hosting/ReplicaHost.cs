@@ -17,8 +17,9 @@ namespace Kapell.Etcd.Server.Hosting;
 /// <summary>
 /// The shell around a <see cref="Replica"/>: turns are taken by one thread at a time (proposals, reads, "written" come through an
 /// inbox). Whichever thread has heard what there is to do takes the turn (<see cref="WorkBatch"/>), for waking another costs more than most
-/// turns; a thread of its own takes those that nobody else does, and sees to it that there is one when it is time for a tick. Who reads the store holds <see cref="Reading"/>; the owner of the turn takes
-/// the other side of that lock while it changes the store, for one batch of entries at a time.
+/// turns; a thread of its own takes those that nobody else does, and sees to it that there is one when it is time for a tick. Who reads
+/// the store holds <see cref="Reading"/>; the owner of the turn takes the other side of that lock while it changes the store, for one batch
+/// of entries at a time.
 /// </summary>
 public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsyncDisposable
 {

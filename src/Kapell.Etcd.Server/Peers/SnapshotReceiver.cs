@@ -72,13 +72,14 @@ internal sealed class SnapshotReceiver(IDisk disk, string directory, ulong clust
     }
 
     // Read to its very end: the trailer vouches for the whole.
-    private (CheckpointHead Head, MvccStore Store) Read(string path)
+    private LoadedCheckpoint Read(string path)
     {
         using CheckpointReadStream reader = CheckpointFile.Open(disk, path);
-        (CheckpointHead head, MvccStore store) = CheckpointContent.Read(reader);
+        LoadedCheckpoint loaded = CheckpointContent.Read(reader);
+        (CheckpointHead head, MvccStore store) = loaded;
         if (head.ClusterId == clusterId && head.Index == reader.Tag && reader.Read(new byte[1]) == 0)
         {
-            return (head, store);
+            return loaded;
         }
 
         store.Dispose();

@@ -28,10 +28,6 @@ public static class CheckpointFile
     /// The newest checkpoint that is whole, or null if there is none. Each is read through; those that are damaged are skipped and named
     /// in <paramref name="damaged"/>, for whoever must decide whether the log still reaches back far enough.
     /// </summary>
-    public static CheckpointInfo? FindLatestGood(IDisk disk, string directory, out IReadOnlyList<CorruptLogException> damaged) =>
-        ReadLatestGood(disk, directory, static _ => new object(), static _ => { }, out damaged, out _);
-
-    /// <summary>As <see cref="FindLatestGood"/>, and what was read of it: gigabytes are not read twice.</summary>
     /// <param name="read">Reads as much as it likes; the rest is read after it.</param>
     /// <param name="discard">For what was read of one that is damaged further on.</param>
     public static CheckpointInfo? ReadLatestGood<T>(

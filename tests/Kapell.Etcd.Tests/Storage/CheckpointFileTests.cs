@@ -20,7 +20,7 @@ public sealed class CheckpointFileTests
         byte[] content = Content(length);
         Write(disk, 42, content);
         disk.Crash(CrashMode.LoseUnsynced);
-        CheckpointInfo? latest = CheckpointFile.FindLatestGood(disk, Directory, out IReadOnlyList<CorruptLogException> damaged);
+        CheckpointInfo? latest = FindLatestGood(disk, out IReadOnlyList<CorruptLogException> damaged);
         Assert.Empty(damaged);
         Assert.Equal(42UL, latest!.Tag);
         using CheckpointReadStream reader = CheckpointFile.Open(disk, latest.Path);
@@ -37,7 +37,7 @@ public sealed class CheckpointFileTests
         CheckpointWriteStream writer = CheckpointFile.Create(disk, Directory, 2);
         writer.Write(Content(500_000));
         disk.Crash(CrashMode.KeepUnsynced);
-        Assert.Equal(1UL, CheckpointFile.FindLatestGood(disk, Directory, out _)!.Tag);
+        Assert.Equal(1UL, FindLatestGood(disk, out _)!.Tag);
         CheckpointFile.DeleteOld(disk, Directory, keep: 1);
         Assert.Single(disk.Paths);
     }
@@ -54,7 +54,7 @@ public sealed class CheckpointFileTests
             byte[] bad = good.ToArray();
             bad[place] ^= 4;
             disk.Overwrite(newest.Path, bad);
-            CheckpointInfo? found = CheckpointFile.FindLatestGood(disk, Directory, out IReadOnlyList<CorruptLogException> damaged);
+            CheckpointInfo? found = FindLatestGood(disk, out IReadOnlyList<CorruptLogException> damaged);
             Assert.Equal(1UL, found!.Tag);
             Assert.Equal(newest.Path, Assert.Single(damaged).File);
         }
@@ -84,7 +84,7 @@ public sealed class CheckpointFileTests
 
         CheckpointFile.DeleteOld(disk, Directory, keep: 2);
         Assert.Equal(2, disk.Paths.Count());
-        Assert.Equal(500UL, CheckpointFile.FindLatestGood(disk, Directory, out _)!.Tag);
+        Assert.Equal(500UL, FindLatestGood(disk, out _)!.Tag);
     }
 
     [Fact]
@@ -99,13 +99,32 @@ public sealed class CheckpointFileTests
             steps++;
             throw new OperationCanceledException();
         }));
-        Assert.Equal(2UL, CheckpointFile.FindLatestGood(disk, Directory, out IReadOnlyList<CorruptLogException> damaged)!.Tag);
+        Assert.Equal(2UL, FindLatestGood(disk, out IReadOnlyList<CorruptLogException> damaged)!.Tag);
         Assert.Empty(damaged);
         Assert.Equal(2, disk.Paths.Count());
         CheckpointFile.DeleteOld(disk, Directory, keep: 1, () => steps++);
         Assert.Equal(2, steps);
         Assert.Single(disk.Paths);
     }
+
+    [Fact]
+    public void What_was_read_of_one_that_is_damaged_further_on_is_given_back()
+    {
+        MemoryDisk disk = new(new Prng(7));
+        Write(disk, 1, Content(1000));
+        CheckpointInfo newest = Write(disk, 2, Content(1_000_000));
+        byte[] bad = disk.Content(newest.Path);
+        bad[^100] ^= 1;
+        disk.Overwrite(newest.Path, bad);
+        List<string> discarded = [];
+        CheckpointInfo? found = CheckpointFile.ReadLatestGood(disk, Directory, static reader => $"of {reader.Tag}: {reader.ReadByte()}", discarded.Add, out _, out string? content);
+        Assert.Equal(1UL, found!.Tag);
+        Assert.StartsWith("of 1: ", content, StringComparison.Ordinal);
+        Assert.StartsWith("of 2: ", Assert.Single(discarded), StringComparison.Ordinal);
+    }
+
+    private static CheckpointInfo? FindLatestGood(MemoryDisk disk, out IReadOnlyList<CorruptLogException> damaged) =>
+        CheckpointFile.ReadLatestGood(disk, Directory, static _ => "", static _ => { }, out damaged, out _);
 
     private static CheckpointInfo Write(MemoryDisk disk, ulong tag, byte[] content)
     {

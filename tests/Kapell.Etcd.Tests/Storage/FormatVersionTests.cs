@@ -47,7 +47,7 @@ public sealed class FormatVersionTests
         byte[] newer = disk.Content(path);
         MakeNewer(newer, crcAt: 28);
         disk.Overwrite(path, newer);
-        Assert.Throws<UnknownFormatException>(() => CheckpointFile.FindLatestGood(disk, "/snap", out _));
+        Assert.Throws<UnknownFormatException>(() => CheckpointFile.ReadLatestGood(disk, "/snap", static _ => "", static _ => { }, out _, out _));
     }
 
     private static bool IsCrc(byte[] file, int at) => BinaryPrimitives.ReadUInt32LittleEndian(file.AsSpan(at)) == Crc32C.Compute(file.AsSpan(0, at));
