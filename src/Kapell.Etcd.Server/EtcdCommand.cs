@@ -176,7 +176,7 @@ public static class EtcdCommand
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
-        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.IsConnected, prng.Split()) { VotersMin = options.VotersMin };
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
         await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;

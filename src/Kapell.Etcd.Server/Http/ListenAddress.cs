@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text;
 using Kapell.Base;
 
 namespace Kapell.Etcd.Server.Http;
@@ -9,11 +10,18 @@ namespace Kapell.Etcd.Server.Http;
 /// </summary>
 internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoints)
 {
+    private const int SocketPathMax = 107; // Of the kernel: sun_path without its zero.
+
     /// <exception cref="FlagException">It is no such URL.</exception>
     public static ListenAddress Parse(string url)
     {
         if (SocketPath(url) is { } path)
         {
+            if (Encoding.UTF8.GetByteCount(path) > SocketPathMax)
+            {
+                throw new FlagException($"the path of a socket to listen on has at most {SocketPathMax} bytes ({url}); a path from the working directory may be shorter");
+            }
+
             return new ListenAddress(url.StartsWith("unixs:", StringComparison.Ordinal), [new UnixEndPoint(path)]);
         }
 
@@ -46,6 +54,9 @@ internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoin
 /// <summary>A socket of the file system, as something that can be compared.</summary>
 internal sealed class UnixEndPoint(string path) : EndPoint
 {
+    /// <summary>As it was named: from the working directory it may be within the kernel's bound where from the root it is not.</summary>
+    public string Name => path;
+
     /// <summary>From the root.</summary>
     public string Path { get; } = System.IO.Path.GetFullPath(path);
 

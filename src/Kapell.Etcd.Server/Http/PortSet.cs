@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 using Microsoft.AspNetCore.Connections;
@@ -70,7 +71,7 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger)
             {
                 // etcd: a socket that is left over from a killed process is in nobody's use; the lock on the data directory says so.
                 File.Delete(unix.Path);
-                kestrel.ListenUnixSocket(unix.Path, Configure);
+                kestrel.Listen(new UnixDomainSocketEndPoint(unix.Name), Configure);
             }
             else
             {

@@ -17,6 +17,7 @@ internal sealed class PeerLane : IAsyncDisposable
     private const int WaitingBytesMax = 16 << 20;
     private const int KeptCapacity = 4 << 20;
     private const int FirstCapacity = 64 * 1024;
+    private const long NotConnected = long.MinValue;
     private static readonly TimeSpan RetryMin = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan RetryMax = TimeSpan.FromMilliseconds(500);
 
@@ -41,6 +42,7 @@ internal sealed class PeerLane : IAsyncDisposable
     private long _sendingSince;
     private int _nextUrl;
     private string? _lastTrouble;
+    private long _connectedSince = NotConnected; // A timestamp.
 
     public PeerLane(PeerContext context, MemberId to, Lane lane, Func<IReadOnlyList<string>> urls)
     {
@@ -48,7 +50,10 @@ internal sealed class PeerLane : IAsyncDisposable
         _running = Task.Run(RunAsync);
     }
 
-    public bool IsConnected { get; private set; }
+    public bool IsConnected => ConnectedFor is not null;
+
+    /// <summary>For how long there has been a connection without a break; null while there is none.</summary>
+    public TimeSpan? ConnectedFor => Interlocked.Read(ref _connectedSince) is var since and not NotConnected ? _context.Time.GetElapsedTime(since) : null;
 
     /// <summary>Takes the message for the next <see cref="Flush"/>; false when it was dropped.</summary>
     public bool Offer(Message message)
@@ -138,7 +143,8 @@ internal sealed class PeerLane : IAsyncDisposable
             {
                 using HttpResponseMessage response = await ConnectAsync();
                 await using Stream stream = await response.Content.ReadAsStreamAsync(_stopping.Token);
-                (wasConnected, IsConnected, retry) = (true, true, RetryMin);
+                (wasConnected, retry) = (true, RetryMin);
+                Interlocked.Exchange(ref _connectedSince, _context.Time.GetTimestamp());
                 Say(null);
                 await ServeAsync(stream);
             }
@@ -151,7 +157,7 @@ internal sealed class PeerLane : IAsyncDisposable
                 Say(TlsTrouble.Describe(e));
             }
 
-            IsConnected = false;
+            Interlocked.Exchange(ref _connectedSince, NotConnected);
             if (wasConnected)
             {
                 _context.Events.Disconnected(_to);

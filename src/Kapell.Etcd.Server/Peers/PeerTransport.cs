@@ -28,7 +28,10 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
     public int ConnectedCount => _peers.Values.Count(static p => p.Urgent.IsConnected);
 
-    public bool IsConnected(ulong member) => _peers.TryGetValue(member, out Peer? peer) && peer.Urgent.IsConnected;
+    public bool IsConnected(ulong member) => ConnectedFor(member) is not null;
+
+    /// <summary>For how long there has been a connection to the member without a break; null while there is none.</summary>
+    public TimeSpan? ConnectedFor(ulong member) => _peers.TryGetValue(member, out Peer? peer) ? peer.Urgent.ConnectedFor : null;
 
     public IReadOnlyList<string> UrlsOf(ulong member) => _peers.TryGetValue(member, out Peer? peer) ? peer.Urls : [];
 

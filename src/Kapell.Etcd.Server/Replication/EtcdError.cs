@@ -35,8 +35,8 @@ public sealed class EtcdError(StatusCode code, string text)
         StatusCode.FailedPrecondition, "etcdserver: can only promote a learner member which is in sync with leader");
     public static readonly EtcdError TooManyLearners =
         new(StatusCode.FailedPrecondition, "etcdserver: too many learner members in cluster");
-    public static readonly EtcdError NotSupportedForLearner =
-        new(StatusCode.Unavailable, "etcdserver: rpc not supported for learner");
+    private static readonly EtcdError NotSupportedForLearnerTo35 = new(StatusCode.Unavailable, "etcdserver: rpc not supported for learner");
+    private static readonly EtcdError NotSupportedForLearnerFrom36 = new(StatusCode.FailedPrecondition, NotSupportedForLearnerTo35.Text);
     public static readonly EtcdError Unhealthy = new(StatusCode.Unavailable, "etcdserver: unhealthy cluster");
     public static readonly EtcdError TimeoutDueToLeaderFail =
         new(StatusCode.Unavailable, "etcdserver: request timed out, possibly due to previous leader failure");
@@ -87,6 +87,15 @@ public sealed class EtcdError(StatusCode code, string text)
     public static readonly string NoLeaderText = "etcdserver: no leader";
 
     /// <summary>Not of etcd: its operator has declared how many voters there must be.</summary>
+    /// <summary>
+    /// etcd changed the code of this refusal in 3.6, and a client asks the next member only when told the code that its own version knows.
+    /// </summary>
+    /// <param name="clientVersion">What the client says of itself (client-api-version), such as "3.6.1"; who says nothing is of the time before.</param>
+    public static EtcdError NotSupportedForLearner(string? clientVersion) =>
+        clientVersion?.Split('.', 3) is [string major, string minor, ..] && int.TryParse(major, out int a) && int.TryParse(minor, out int b) && (a, b).CompareTo((3, 6)) >= 0
+            ? NotSupportedForLearnerFrom36
+            : NotSupportedForLearnerTo35;
+
     public static EtcdError TooFewVoters(ulong leaving, int left, int min) => new(
         StatusCode.FailedPrecondition,
         $"etcdserver: re-configuration failed: without member {leaving:x} there are {left} voting members, fewer than --min-voters={min}; add and promote another one first");

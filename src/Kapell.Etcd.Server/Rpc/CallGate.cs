@@ -13,6 +13,9 @@ namespace Kapell.Etcd.Server.Rpc;
 /// </summary>
 internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAsyncDisposable
 {
+    /// <summary>The header in which a client says its version. etcd: rpctypes.MetadataClientAPIVersionKey</summary>
+    public const string ClientVersion = "client-api-version";
+
     private const int TimeoutsWithoutLeaderMax = 3;
 
     // Range is judged by its service: a learner answers a serializable one.
@@ -27,7 +30,7 @@ internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAs
 
     /// <summary>Why the call is refused, or null.</summary>
     public Status? Judge(GrpcMethod method, Http2Stream stream) =>
-        host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner)
+        host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner(stream.Find("client-api-version"u8)?.ValueText))
         : host.Replica.Raft.Leader.IsNone && WantsLeader(stream) ? StatusOf(EtcdError.NoLeader)
         : null;
 

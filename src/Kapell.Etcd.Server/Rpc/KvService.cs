@@ -18,7 +18,7 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         bool single = request.RangeEnd.IsEmpty;
         if (!request.Serializable)
         {
-            Refuse(host.IsLearner ? EtcdError.NotSupportedForLearner : null);
+            Refuse(host.IsLearner ? EtcdError.NotSupportedForLearner(context.RequestHeaders.GetValue(CallGate.ClientVersion)) : null);
             Refuse(await host.ReadBarrierAsync(context.CancellationToken, prompt: single));
         }
         else if (!single)

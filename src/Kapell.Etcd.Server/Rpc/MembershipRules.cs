@@ -9,9 +9,12 @@ namespace Kapell.Etcd.Server.Rpc;
 /// What is asked before a change of the membership is proposed, so that a cluster does not lose its quorum by it (strict-reconfig-check).
 /// etcd: membership/cluster.go IsReadyToAddVotingMember, IsReadyToRemoveVotingMember
 /// </summary>
-/// <param name="isConnected">Whether this member has a connection to another one.</param>
-public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, bool> isConnected, Prng prng)
+/// <param name="connectedFor">For how long this member has been connected to another one; null: it is not.</param>
+public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, TimeSpan?> connectedFor, Prng prng)
 {
+    /// <summary>How long others must have been connected to count: who comes and goes is nobody to build a quorum on. etcd: HealthInterval</summary>
+    public static readonly TimeSpan HealthInterval = TimeSpan.FromSeconds(5);
+
     private readonly Lock _lock = new(); // Guards the generator.
 
     /// <summary>Voters below which no member is removed; 0: no such bound.</summary>
@@ -57,13 +60,13 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
         }
 
         // The rule keeps a second loss from being the last. Where it is known which voter is lost, the learner is the way out of that.
-        if (member.IsLearner && voters.FirstOrDefault(m => m.ID == replaced) is { } lost && !IsReachable(lost))
+        if (member.IsLearner && voters.FirstOrDefault(m => m.ID == replaced) is { } lost && !IsConnected(lost))
         {
             return null;
         }
 
         // Counted as if the new one were not there: the others must do without it. etcd: isConnectedToQuorumAfterAddingNewMemberSince
-        return voters.Length == 1 || voters.Count(IsReachable) >= quorumAfter ? null : EtcdError.Unhealthy;
+        return voters.Length == 1 || voters.Count(IsReliable) >= quorumAfter ? null : EtcdError.Unhealthy;
     }
 
     public EtcdError? JudgeRemove(ulong id)
@@ -92,14 +95,14 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
         }
 
         // One that is down may always go: it only makes the quorum smaller.
-        if (!IsReachable(leaving))
+        if (!IsConnected(leaving))
         {
             return null;
         }
 
         int quorumAfter = (staying.Length / 2) + 1;
         return staying.Count(IsStarted) < quorumAfter ? EtcdError.MemberNotEnoughStarted
-            : staying.Count(IsReachable) < quorumAfter ? EtcdError.Unhealthy
+            : staying.Count(IsReliable) < quorumAfter ? EtcdError.Unhealthy
             : null;
     }
 
@@ -108,5 +111,7 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, b
     // A member names itself when it runs for the first time.
     private static bool IsStarted(Member member) => member.Name.Length > 0;
 
-    private bool IsReachable(Member member) => member.ID == host.Header.MemberId || isConnected(member.ID);
+    private bool IsConnected(Member member) => member.ID == host.Header.MemberId || connectedFor(member.ID) is not null;
+
+    private bool IsReliable(Member member) => member.ID == host.Header.MemberId || connectedFor(member.ID) >= HealthInterval;
 }

@@ -111,7 +111,8 @@ public sealed class ClusterTests
         int fourth = cluster.Add();
         MemberAddRequest add = new() { PeerURLs = { cluster.PeerUrl(fourth) }, IsLearner = true };
 
-        // Upstream refuses changes for some seconds after the start: until it has seen its peers for long enough.
+        // Changes are refused for some seconds after the start, until a member has seen its peers for long enough.
+        Assert.Equal("Unavailable: etcdserver: unhealthy cluster", await StoreClient.RefusalAsync(members.MemberAddAsync(add)));
         MemberAddResponse added = new();
         await cluster.UntilAsync("the learner is taken in", async () =>
         {
@@ -165,7 +166,9 @@ public sealed class ClusterTests
         int leader = await cluster.LeaderAsync();
         int fourth = cluster.Add();
         MemberAddRequest add = new() { PeerURLs = { cluster.PeerUrl(fourth) }, IsLearner = true };
-        ulong id = (await cluster.Members(leader).MemberAddAsync(add, cancellationToken: Cancellation)).Member.ID;
+        ulong id = 0;
+        await cluster.UntilAsync("the learner is taken in", async () =>
+            (id = (await cluster.Members(leader).MemberAddAsync(add, cancellationToken: Cancellation)).Member.ID) > 0);
         cluster.Start(fourth, "existing");
         await cluster.UntilAsync("the learner votes", async () =>
             (await cluster.Members(leader).MemberListAsync(new MemberListRequest(), cancellationToken: Cancellation)).Members.Any(m => m.ID == id && !m.IsLearner));

@@ -68,6 +68,14 @@ public sealed class LeaderlessTests
             return;
         }
 
+        // Clients of 3.6 and later ask another member when they are told the code that etcd has had since.
+        Metadata later = new() { { "client-api-version", "3.6.1" } };
+        Assert.Equal(
+            "FailedPrecondition: etcdserver: rpc not supported for learner",
+            await StoreClient.RefusalAsync(cluster.Leases(learner).LeaseGrantAsync(new LeaseGrantRequest { TTL = 9 }, later)));
+        Assert.Equal(
+            "FailedPrecondition: etcdserver: rpc not supported for learner",
+            await StoreClient.RefusalAsync(cluster.Kv(learner).RangeAsync(new RangeRequest { Key = ByteString.CopyFromUtf8("a") }, later)));
         using AsyncServerStreamingCall<SnapshotResponse> snapshot = cluster.Maintenance(learner).Snapshot(new SnapshotRequest(), cancellationToken: Cancellation);
         Assert.True(await snapshot.ResponseStream.MoveNext(Cancellation));
     }
