@@ -11,8 +11,6 @@ internal sealed class LatencyRecorder
     private readonly long[] _counts = new long[64 * SubBuckets];
     private long _max;
 
-    public long Count { get; private set; }
-
     public void Record(long startTimestamp)
     {
         long nanoseconds = Stopwatch.GetElapsedTime(startTimestamp).Ticks * 100;
@@ -65,7 +63,7 @@ internal sealed class LatencyRecorder
 
     public TimeSpan Max => TimeSpan.FromTicks(_max / 100);
 
-    public long Total() => Count = _counts.Sum();
+    public long Total() => _counts.Sum();
 
     public void Reset()
     {

@@ -24,11 +24,10 @@ internal static class Report
             r.CpuMicrosecondsPerOperation?.ToString("F1", CultureInfo.InvariantCulture) ?? "-",
             r.ServerCpu is null ? "-" : (r.ServerResidentBytes / 1e6).ToString("F0", CultureInfo.InvariantCulture), r.Errors));
         text.Remove(0, name.Length).Insert(0, name);
-        if (r.Deliveries is { } d && d.Total() > 0)
+        if (r.Deliveries is { } d && r.Events > 0)
         {
-            double perSecond = d.Count / r.Elapsed.TotalSeconds;
-            text.Append(Format("\n  events: {0}, {1:F0}/s, from write to event p50 {2} ms, p99 {3} ms, p99.9 {4} ms",
-                d.Count, perSecond, Ms(d.Quantile(0.5)), Ms(d.Quantile(0.99)), Ms(d.Quantile(0.999))));
+            text.Append(Format("\n  events: {0}, {1:F0}/s, cpu {2:F2} us, from write to event p50 {3} ms, p99 {4} ms, p99.9 {5} ms",
+                r.Events, r.Events / r.Elapsed.TotalSeconds, r.CpuMicrosecondsPerEvent ?? double.NaN, Ms(d.Quantile(0.5)), Ms(d.Quantile(0.99)), Ms(d.Quantile(0.999))));
         }
 
         if (r.Errors > 0)
@@ -47,6 +46,7 @@ internal static class Report
         Append(text, "p50", a, b, r => r.Latency.Quantile(0.5).TotalMilliseconds);
         Append(text, "p99", a, b, r => r.Latency.Quantile(0.99).TotalMilliseconds);
         Append(text, "cpu/op", a, b, r => r.CpuMicrosecondsPerOperation ?? double.NaN);
+        Append(text, "cpu/event", a, b, r => r.CpuMicrosecondsPerEvent ?? double.NaN);
         Append(text, "memory", a, b, r => r.ServerResidentBytes == 0 ? double.NaN : r.ServerResidentBytes);
         return text.ToString();
     }
@@ -57,7 +57,7 @@ internal static class Report
         if (ratios.Count > 0)
         {
             double middle = (ratios[(ratios.Count - 1) / 2] + ratios[ratios.Count / 2]) / 2;
-            text.Append(Format("\n  {0,-7} {1:F2} ({2:F2} to {3:F2})", name, middle, ratios[0], ratios[^1]));
+            text.Append(Format("\n  {0,-9} {1:F2} ({2:F2} to {3:F2})", name, middle, ratios[0], ratios[^1]));
         }
     }
 

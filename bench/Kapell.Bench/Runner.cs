@@ -3,13 +3,17 @@ using System.Diagnostics;
 namespace Kapell.Bench;
 
 /// <summary>One measured run.</summary>
+/// <param name="Events">That watchers were given while it went on; a server may owe them more at its end.</param>
 internal sealed record RunResult(
     long Operations, long Errors, string FirstError, TimeSpan Elapsed, LatencyRecorder Latency, LatencyRecorder? Deliveries,
-    TimeSpan? ServerCpu, long ServerResidentBytes)
+    long Events, TimeSpan? ServerCpu, long ServerResidentBytes)
 {
     public double PerSecond => Operations / Elapsed.TotalSeconds;
 
     public double? CpuMicrosecondsPerOperation => ServerCpu is { } cpu && Operations > 0 ? cpu.TotalMicroseconds / Operations : null;
+
+    /// <summary>Null for what has no watchers.</summary>
+    public double? CpuMicrosecondsPerEvent => ServerCpu is { } cpu && Events > 0 ? cpu.TotalMicroseconds / Events : null;
 }
 
 /// <summary>A closed loop: each client begins its next operation when the last one is answered.</summary>
@@ -41,8 +45,9 @@ internal sealed class Runner(BenchOptions options, IScenario scenario, IReadOnly
         (long errors, string firstError) = await LoadAsync(latency, options.Total.Value, options.Duration.Value, cancellation);
         TimeSpan elapsed = Stopwatch.GetElapsedTime(start);
         ServerUsage? after = ServerProcess.Sample(pids);
+        long events = scenario.Deliveries?.Total() ?? 0;
         return new RunResult(
-            latency.Total(), errors, firstError, elapsed, latency, scenario.Deliveries,
+            latency.Total(), errors, firstError, elapsed, latency, scenario.Deliveries, events,
             after?.Cpu - before?.Cpu, after?.ResidentBytes ?? 0);
     }
 
