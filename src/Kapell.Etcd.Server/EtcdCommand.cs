@@ -1,3 +1,4 @@
+using System.Net;
 using System.Runtime.InteropServices;
 using Kapell.Base;
 using Kapell.Etcd.Server.Backups;
@@ -151,7 +152,7 @@ public static class EtcdCommand
             peerTls.Refused = (subject, reason) => Log.CertificateRefused(logger, subject, reason);
         }
 
-        HttpClient peers = PeerClient.Create(peerTls, TimeSpan.FromMilliseconds(options.ElectionMilliseconds * PeerSilenceElections));
+        HttpClient peers = PeerClient.Create(peerTls, TimeSpan.FromMilliseconds(options.ElectionMilliseconds * PeerSilenceElections), LocalAddress(options, logger));
         if (!ReplicaLoader.IsThere(disk, settings))
         {
             options = await DiscoverAsync(options, time, prng.Split(), logger, stopping);
@@ -178,7 +179,7 @@ public static class EtcdCommand
         LeaderCalls leader = new(host, transport);
         MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
-            await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, host, transport, receiver, leader, logs, stopping);
+            await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);
         await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;
         host.Backups = backups;
         host.Start();
@@ -231,6 +232,27 @@ public static class EtcdCommand
             Log.Capabilities(logger, EtcdVersion.ClusterShort);
             Log.ReadyToServe(logger);
         }
+    }
+
+    // etcd: embed/config.go InferLocalAddr
+    private static IPAddress? LocalAddress(EtcdOptions options, ILogger logger)
+    {
+        if (!options.CallsFromAdvertised)
+        {
+            return null;
+        }
+
+        IPAddress? address = PeerAddress.CallingAddress(options.InitialAdvertisePeerUrls);
+        if (address is null)
+        {
+            Log.NoLocalAddress(logger, string.Join(',', options.InitialAdvertisePeerUrls));
+        }
+        else
+        {
+            Log.LocalAddress(logger, address.ToString());
+        }
+
+        return address;
     }
 
     // etcd: embed/config.go ClientSelfCert, PeerSelfCert

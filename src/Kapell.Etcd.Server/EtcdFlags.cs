@@ -76,6 +76,8 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _tlsMax;
     private readonly FlagValue<string> _metrics;
     private readonly FlagValue<string> _gates;
+    private readonly FlagValue<bool> _localAddress;
+    private readonly FlagValue<bool> _skipAddresses;
     private readonly FlagValue<TimeSpan> _oldWatchProgress;
     private readonly FlagValue<TimeSpan> _corruptCheck;
     private readonly FlagValue<TimeSpan> _oldCorruptCheck;
@@ -137,7 +139,7 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck and LeaseCheckpoint change anything here.");
+        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
         _flags.Group("Backups (not flags of etcd)");
@@ -183,6 +185,8 @@ internal sealed class EtcdFlags
         _allowedHost = _flags.List("client-cert-allowed-hostname", [], "Allowed SAN hostname for client cert authentication.");
         _peerAllowedNames = _flags.List("peer-cert-allowed-cn", [], "Required CN for client certs connecting to the peer endpoint.");
         _peerAllowedHost = _flags.List("peer-cert-allowed-hostname", [], "Allowed TLS hostname for inter peer authentication.");
+        _skipAddresses = _flags.Bool("peer-skip-client-san-verification", false, "Skip verification of SAN field in client certificate for peer connections: of the address that a peer calls from.");
+        _flags.Alias("experimental-peer-skip-client-san-verification", "peer-skip-client-san-verification");
         _unused.Security();
         _cors = _flags.List("cors", ["*"], "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing, (empty or * means allow all).");
         _hostWhitelist = _flags.List("host-whitelist", ["*"], "Acceptable hostnames from HTTP client requests, if server is not secure (empty or * means allow all).");
@@ -205,6 +209,7 @@ internal sealed class EtcdFlags
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
         _flags.Group("Features");
+        _localAddress = _flags.Bool("experimental-set-member-localaddr", false, "Call other members from the first address in --initial-advertise-peer-urls that is not of the loopback. As --feature-gates=SetMemberLocalAddr=true.");
         _compare = _flags.Bool(
             "compare-members", true,
             "The leader compares its content with the other members' all the time, at a hundredth of one core at most, and raises the alarm CORRUPT for one that differs. Not a flag of etcd.");
@@ -312,7 +317,9 @@ internal sealed class EtcdFlags
                 ClientKeyFile = _peerClientKey.Value,
                 AllowedCommonNames = _peerAllowedNames.Value,
                 AllowedHostNames = _peerAllowedHost.Value,
+                ChecksCallerAddress = !_skipAddresses.Value,
             },
+            CallsFromAdvertised = _localAddress.Value || gates.GetValueOrDefault("SetMemberLocalAddr"),
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
             Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
             HeartbeatMilliseconds = _heartbeat.Value,

@@ -64,6 +64,9 @@ internal sealed record EtcdOptions
 
     public bool PeerAutoTls { get; init; }
 
+    /// <summary>Other members are called from an address at which this one is advertised.</summary>
+    public bool CallsFromAdvertised { get; init; }
+
     public int SelfSignedYears { get; init; } = 1;
 
     /// <summary>Null: in the data directory.</summary>
@@ -143,6 +146,9 @@ internal sealed record ServerTls(string CertFile, string KeyFile, bool ClientCer
 
     /// <summary>Nobody vouches for it: who calls with it or is called does not check.</summary>
     public bool IsSelfSigned { get; init; }
+
+    /// <summary>Whether a caller's certificate must be good for the address it calls from.</summary>
+    public bool ChecksCallerAddress { get; init; }
 
     public TlsRules Rules { get; init; } = TlsRules.Usual;
 }

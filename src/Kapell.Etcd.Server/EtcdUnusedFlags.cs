@@ -76,9 +76,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         {
             Unused(name, "", "the JSON gateway is in the same process and shows no certificate");
         }
-
-        Unused("peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
-        Unused("experimental-peer-skip-client-san-verification", false, "names in a peer's client certificate are not looked at");
     }
 
     public void Logging()
@@ -111,7 +108,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
 
-        foreach (string name in new[] { "memory-mlock", "stop-grpc-service-on-defrag", "set-member-localaddr" })
+        foreach (string name in new[] { "memory-mlock", "stop-grpc-service-on-defrag" })
         {
             Unused("experimental-" + name, false, "there is no such thing here");
         }

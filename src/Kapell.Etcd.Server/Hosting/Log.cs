@@ -131,6 +131,12 @@ internal static partial class Log
     [LoggerMessage(EventId = 1052, Level = LogLevel.Warning, Message = "the discovery service did not answer ({Reason}), next try in {Pause}")]
     public static partial void DiscoveryFailed(ILogger logger, string reason, TimeSpan pause);
 
+    [LoggerMessage(EventId = 1053, Level = LogLevel.Information, Message = "setting member local address {LocalAddr}")]
+    public static partial void LocalAddress(ILogger logger, string localAddr);
+
+    [LoggerMessage(EventId = 1054, Level = LogLevel.Warning, Message = "unable to set a member local address due to lack of suitable local addresses in {AdvertisePeerUrls}")]
+    public static partial void NoLocalAddress(ILogger logger, string advertisePeerUrls);
+
     [LoggerMessage(EventId = 1008, Level = LogLevel.Critical, Message = "this member cannot go on")]
     public static partial void Failed(ILogger logger, Exception cause);
 }

@@ -4,6 +4,7 @@ using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging;
 
@@ -14,7 +15,8 @@ namespace Kapell.Etcd.Server.Http;
 /// etcd). A connection that comes no further than TLS is logged.
 /// </summary>
 /// <param name="endpoint">"client" or "peer", for the log.</param>
-internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger)
+/// <param name="callers">Judges from where callers call; null: they may from everywhere.</param>
+internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger, CallerAddresses? callers = null)
 {
     private const byte TlsHandshake = 0x16;
     private static readonly TimeSpan FirstByteTimeout = TimeSpan.FromSeconds(30);
@@ -104,10 +106,17 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger)
         listen.Use(next =>
         {
             plain = next;
-            return connection =>
+            return async connection =>
             {
                 connection.Items[secured] = true;
-                return next(connection);
+                if (callers is not null && connection.Features.Get<ITlsConnectionFeature>()?.ClientCertificate is { } certificate
+                    && await callers.TroubleAsync(certificate, connection.RemoteEndPoint) is { } wrong)
+                {
+                    Log.ConnectionRejected(logger, endpoint, connection.RemoteEndPoint?.ToString() ?? "", wrong);
+                    return;
+                }
+
+                await next(connection);
             };
         });
     }

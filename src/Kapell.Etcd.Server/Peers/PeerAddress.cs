@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
@@ -33,14 +34,27 @@ internal static class PeerAddress
         return request;
     }
 
-    public static async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, TimeSpan silenceMax, CancellationToken cancellation)
+    /// <summary>The first address among them from which other machines can be called; null: there is none.</summary>
+    public static IPAddress? CallingAddress(IEnumerable<string> urls) => urls
+        .Select(static url => Uri.TryCreate(url, UriKind.Absolute, out Uri? uri) && IPAddress.TryParse(uri.Host.Trim('[', ']'), out IPAddress? address) ? address : null)
+        .FirstOrDefault(static a => a is not null && !IPAddress.IsLoopback(a) && !a.Equals(IPAddress.Any) && !a.Equals(IPAddress.IPv6Any));
+
+    public static async ValueTask<Stream> ConnectAsync(
+        SocketsHttpConnectionContext context, TimeSpan silenceMax, IPAddress? from, CancellationToken cancellation)
     {
         bool isUnix = context.InitialRequestMessage.Options.TryGetValue(Socket, out string? path);
-        System.Net.Sockets.Socket socket = isUnix ? new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) : new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        System.Net.Sockets.Socket socket =
+            isUnix ? new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified) : from is null ? new(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true }
+            : new(from.AddressFamily, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         try
         {
             if (!isUnix)
             {
+                if (from is not null)
+                {
+                    socket.Bind(new IPEndPoint(from, 0));
+                }
+
                 socket.SetRawSocketOption(LevelTcp, OptionUserTimeout, BitConverter.GetBytes((int)silenceMax.TotalMilliseconds));
             }
 

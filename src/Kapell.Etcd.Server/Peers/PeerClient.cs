@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Security;
 using System.Security.Cryptography.X509Certificates;
 using Kapell.Etcd.Server.Http;
@@ -20,7 +21,8 @@ internal static class PeerClient
     /// How long what was sent may stay without the other machine's word of receipt, before the connection counts as broken. Without this
     /// bound the kernel repeats it at longer and longer intervals, and a cut of seconds goes on for as long again after it was mended.
     /// </param>
-    public static HttpClient Create(TlsSettings? tls, TimeSpan silenceMax)
+    /// <param name="from">The address of this machine to call from; null: the kernel chooses.</param>
+    public static HttpClient Create(TlsSettings? tls, TimeSpan silenceMax, IPAddress? from)
     {
         SocketsHttpHandler handler = new()
         {
@@ -29,7 +31,7 @@ internal static class PeerClient
             UseCookies = false,
             AllowAutoRedirect = false,
             PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
-            ConnectCallback = (context, cancellation) => PeerAddress.ConnectAsync(context, silenceMax, cancellation),
+            ConnectCallback = (context, cancellation) => PeerAddress.ConnectAsync(context, silenceMax, from, cancellation),
         };
         if (tls is not null)
         {
