@@ -74,7 +74,7 @@ internal sealed class Load(TestCluster cluster, StoreCalls calls, CancellationTo
                     await member.Leases.LeaseRevokeAsync(new LeaseRevokeRequest { ID = id }, TestCluster.Within(3));
                 }
             }
-            catch (RpcException)
+            catch (Exception e) when (e is RpcException or IOException)
             {
                 await Task.Delay(AfterRefusal, CancellationToken.None);
             }

@@ -39,9 +39,9 @@ internal sealed class Watcher(TestCluster cluster, History history, long firstRe
                 using CancellationTokenSource life = CancellationTokenSource.CreateLinkedTokenSource(late);
                 life.CancelAfter(TimeSpan.FromSeconds(prng.NextInt(3, 9)));
                 using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> call = member.Watch.Watch(cancellationToken: life.Token);
-                await FollowAsync(call, lastKey, life.Token);
+                await FollowAsync(call, lastKey, life.Token); // What breaks while the request is written is an IOException.
             }
-            catch (RpcException) when (!late.IsCancellationRequested)
+            catch (Exception e) when (e is RpcException or IOException && !late.IsCancellationRequested)
             {
                 await Task.Delay(20, late);
             }
