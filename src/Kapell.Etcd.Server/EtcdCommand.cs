@@ -93,7 +93,9 @@ public static class EtcdCommand
 
         try
         {
-            return await ServeAsync(options, time, prng, logs, console.Error, stopping);
+            int code = await ServeAsync(options, time, prng, logs, console.Error, stopping);
+            Log.Closed(logs.CreateLogger("etcd"), options.Name, options.DataDirectory);
+            return code;
         }
         catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
@@ -200,6 +202,7 @@ public static class EtcdCommand
         Task compacting = Task.WhenAll(compactor.RunAsync(ending.Token), comparing.RunAsync(ending.Token));
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
+        Log.Closing(logger, options.Name, options.DataDirectory);
         if (!host.Ended.IsCompleted)
         {
             await Handover.RunAsync(host, transport.IsConnected);

@@ -116,7 +116,8 @@ internal static class Program
         using CancellationTokenSource stopping = new();
         void Stop(PosixSignalContext context)
         {
-            context.Cancel = true;
+            // Whoever asks a second time does not want to wait for calls to end.
+            context.Cancel = !stopping.IsCancellationRequested;
             stopping.Cancel();
         }
 

@@ -7,6 +7,7 @@ using System.Text;
 using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Http2;
+using Kapell.Etcd.Server.Replication;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
@@ -120,6 +121,15 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         if (_stream.IsOver && _stream.Deadline != 0)
         {
             Fail(new Status(StatusCode.DeadlineExceeded, "context deadline exceeded"));
+        }
+    }
+
+    // A call with an end of its own is given the time for it.
+    void IHttp2Request.ServerStops()
+    {
+        if (_method.IsEndless)
+        {
+            Refuse(new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
         }
     }
 
@@ -311,6 +321,10 @@ internal sealed class RefusedCall : IHttp2Request
     }
 
     public void Abort()
+    {
+    }
+
+    public void ServerStops()
     {
     }
 }

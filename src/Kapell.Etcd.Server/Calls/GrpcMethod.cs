@@ -15,6 +15,9 @@ internal abstract class GrpcMethod(string fullName, MethodCount count)
 
     public virtual bool IsStream => false;
 
+    /// <summary>A call goes on until somebody ends it: a watch, keep-alives.</summary>
+    public virtual bool IsEndless => false;
+
     public abstract GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream);
 }
 
@@ -104,6 +107,9 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
     where TResponse : class
 {
     public override bool IsStream => true;
+
+    // Of the streams from the server alone, a snapshot and a range end by themselves.
+    public override bool IsEndless => method.Type == MethodType.DuplexStreaming || method.Name is "Observe" or "Watch";
 
     public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {

@@ -34,6 +34,10 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
     {
     }
 
+    public void ServerStops()
+    {
+    }
+
     private async Task RunAsync()
     {
         // Whatever goes wrong, the client hears of it.

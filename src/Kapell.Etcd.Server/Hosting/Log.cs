@@ -24,6 +24,12 @@ internal static partial class Log
     [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "{MemberId} became {Role} at term {Term}, leader {Leader}")]
     public static partial void LeaderChanged(ILogger logger, string memberId, string role, Term term, MemberId leader);
 
+    [LoggerMessage(EventId = 1034, Level = LogLevel.Information, Message = "closing etcd server {Name} of {DataDir}")]
+    public static partial void Closing(ILogger logger, string name, string dataDir);
+
+    [LoggerMessage(EventId = 1035, Level = LogLevel.Information, Message = "closed etcd server {Name} of {DataDir}")]
+    public static partial void Closed(ILogger logger, string name, string dataDir);
+
     [LoggerMessage(EventId = 1002, Level = LogLevel.Information, Message = "serving client traffic on {Addresses}")]
     public static partial void Serving(ILogger logger, string addresses);
 

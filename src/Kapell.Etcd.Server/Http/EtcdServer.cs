@@ -7,6 +7,7 @@ using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Peers;
+using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Rpc.Concurrency;
@@ -24,10 +25,14 @@ namespace Kapell.Etcd.Server.Http;
 /// <summary>The ports: gRPC and plain HTTP on each client address, with or without TLS.</summary>
 internal sealed class EtcdServer : IAsyncDisposable
 {
+    // etcd: embed/etcd.go Close gives calls the time that one may take.
+    private static readonly TimeSpan StopPatience = TimeSpan.FromMilliseconds(ReplicaTurns.RequestMilliseconds);
+
     private readonly WebApplication _app;
     private readonly CallGate _gate;
+    private readonly TimeProvider _time;
 
-    private EtcdServer(WebApplication app, CallGate gate) => (_app, _gate) = (app, gate);
+    private EtcdServer(WebApplication app, CallGate gate, TimeProvider time) => (_app, _gate, _time) = (app, gate, time);
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
@@ -87,7 +92,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
             BindApi(routes, app.Services);
-            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax);
+            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, app.Lifetime.ApplicationStopping);
             app.Map("/v3/{**path}", gateway.ServeAsync);
             app.Map("/v3beta/{**path}", gateway.ServeAsync);
         }
@@ -117,15 +122,14 @@ internal sealed class EtcdServer : IAsyncDisposable
         }
 
         gate.Start();
-        return new EtcdServer(app, gate);
+        return new EtcdServer(app, gate, host.Time);
     }
 
+    /// <summary>Calls under way are answered first, for as long as one may take; streams without end are told that the server stops.</summary>
     public async ValueTask DisposeAsync()
     {
-        // Watches never end by themselves: do not wait for them.
-        using CancellationTokenSource soon = new();
-        await soon.CancelAsync();
-        await _app.StopAsync(soon.Token);
+        using CancellationTokenSource late = new(StopPatience, _time);
+        await _app.StopAsync(late.Token);
         await _app.DisposeAsync();
         await _gate.DisposeAsync();
     }

@@ -4,6 +4,7 @@ using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 
 namespace Kapell.Etcd.Server.Http;
 
@@ -23,11 +24,13 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax)
     public async Task RunAsync(ConnectionDelegate next, ConnectionContext connection)
     {
         bool http2;
+        CancellationToken stopping = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? CancellationToken.None;
         using (CancellationTokenSource late = new(FirstBytesTimeout, time))
+        using (CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stopping))
         {
             try
             {
-                http2 = await IsHttp2Async(connection.Transport.Input, late.Token);
+                http2 = await IsHttp2Async(connection.Transport.Input, over.Token);
             }
             catch (Exception e) when (e is OperationCanceledException or IOException)
             {
@@ -42,7 +45,7 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax)
             return;
         }
 
-        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax) };
+        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), Stopping = stopping };
         await new Http2Connection(connection, options, time).RunAsync();
     }
 

@@ -22,8 +22,10 @@ internal sealed class Http2Connection : IHttp2Responder
     // A client that opens and cancels without end, or only pings, works against us (CVE-2023-44487).
     private const int NuisanceMax = 20_000;
     private static readonly TimeSpan LastWordsPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan FarewellPatience = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan DeadlineStep = TimeSpan.FromMilliseconds(100);
     private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
+    private static ReadOnlySpan<byte> FarewellPing => "farewell"u8;
 
     private readonly ConnectionContext _connection;
     private readonly Http2Options _options;
@@ -34,10 +36,16 @@ internal sealed class Http2Connection : IHttp2Responder
     private ArrayBufferWriter<byte>? _headerBlock;
     private FrameHead _headersHead;
     private ITimer? _deadlines;
+    private ITimer? _farewell;
     private int _lastStream;
     private int _unacknowledged;
     private int _nuisance;
     private bool _settingsSeen;
+    private bool _isFarewellSaid;
+    private volatile bool _isFarewellHeard;
+    private volatile bool _isLate;
+    private bool _isWaiting;
+    private volatile bool _isStopping;
     private volatile bool _leaving;
 
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
@@ -53,7 +61,7 @@ internal sealed class Http2Connection : IHttp2Responder
     public async Task RunAsync()
     {
         Http2ErrorCode code = Http2ErrorCode.NoError;
-        using CancellationTokenRegistration stopping = _options.Stopping.Register(Leave);
+        using CancellationTokenRegistration stopping = _options.Stopping.Register(Stop);
         try
         {
             SendSettings();
@@ -81,6 +89,11 @@ internal sealed class Http2Connection : IHttp2Responder
             if (_deadlines is not null)
             {
                 await _deadlines.DisposeAsync();
+            }
+
+            if (_farewell is not null)
+            {
+                await _farewell.DisposeAsync();
             }
 
             await SayGoodbyeAsync(code);
@@ -165,13 +178,18 @@ internal sealed class Http2Connection : IHttp2Responder
             TakeAll(ref buffer, prefaceSeen);
 
             input.AdvanceTo(buffer.Start, buffer.End);
+            if (_isStopping && !_leaving)
+            {
+                Leave();
+            }
+
             if (_unacknowledged >= ConnectionWindow / 4)
             {
                 _output.WindowUpdate(0, _unacknowledged);
                 _unacknowledged = 0;
             }
 
-            if (read.IsCompleted || (_leaving && _streams.IsEmpty))
+            if (read.IsCompleted || (_leaving && _streams.IsEmpty && HasWaited()))
             {
                 return;
             }
@@ -452,6 +470,7 @@ internal sealed class Http2Connection : IHttp2Responder
 
         if (head.Has(FrameHead.Ack))
         {
+            _isFarewellHeard |= _isFarewellSaid && IsFarewell(payload);
             return;
         }
 
@@ -523,6 +542,12 @@ internal sealed class Http2Connection : IHttp2Responder
         {
             Interlocked.Decrement(ref _nuisance);
         }
+
+        if (_leaving && _streams.IsEmpty)
+        {
+            // Not here: whoever finishes a stream holds the output.
+            ThreadPool.UnsafeQueueUserWorkItem(static connection => connection.WakeReader(), this, preferLocal: false);
+        }
     }
 
     private void Over(Http2Stream stream)
@@ -532,18 +557,77 @@ internal sealed class Http2Connection : IHttp2Responder
         stream.Request?.Abort();
     }
 
-    // The server stops: no new streams, and the reader ends when those under way have.
-    private void Leave()
+    private void Stop()
     {
-        _leaving = true;
-        _connection.Transport.Input.CancelPendingRead();
-        GoAway(Http2ErrorCode.NoError);
+        _isStopping = true;
+        WakeReader();
     }
 
-    private void GoAway(Http2ErrorCode code)
+    private void WakeReader() => _connection.Transport.Input.CancelPendingRead();
+
+    /// <summary>
+    /// The server stops, in two steps (RFC 9113 §6.8): a first GOAWAY asks for no new streams, and those that the client began before it
+    /// heard of that are still served; once it has heard, or says nothing for a second, the second one names the last stream. The reader
+    /// ends when that and all others have been answered and the client has closed, or not within a second. Called by the reader, until it
+    /// has left.
+    /// </summary>
+    private void Leave()
+    {
+        if (!_isFarewellSaid)
+        {
+            _isFarewellSaid = true;
+            GoAway(Http2ErrorCode.NoError, int.MaxValue);
+            _output.Frame(FrameType.Ping, 0, 0, FarewellPing);
+            _farewell = _time.CreateTimer(_ => FarewellIsLate(), null, FarewellPatience, Timeout.InfiniteTimeSpan);
+            TellStreams();
+        }
+        else if (_isFarewellHeard)
+        {
+            _leaving = true;
+            GoAway(Http2ErrorCode.NoError, _lastStream);
+            TellStreams();
+        }
+    }
+
+    private void FarewellIsLate()
+    {
+        _isLate = _isFarewellHeard;
+        _isFarewellHeard = true;
+        WakeReader();
+    }
+
+    // The client closes first, when it has read everything: some take what they have not read for lost otherwise.
+    private bool HasWaited()
+    {
+        if (!_isWaiting && _farewell is not null)
+        {
+            _isWaiting = true;
+            _isLate = false;
+            _farewell.Change(FarewellPatience, Timeout.InfiniteTimeSpan);
+        }
+
+        return _isLate || _farewell is null;
+    }
+
+    private void TellStreams()
+    {
+        foreach ((_, Http2Stream stream) in _streams)
+        {
+            stream.Request?.ServerStops();
+        }
+    }
+
+    private static bool IsFarewell(ReadOnlySequence<byte> payload)
+    {
+        Span<byte> bytes = stackalloc byte[8];
+        payload.CopyTo(bytes);
+        return bytes.SequenceEqual(FarewellPing);
+    }
+
+    private void GoAway(Http2ErrorCode code, int lastStream)
     {
         Span<byte> payload = stackalloc byte[8];
-        BinaryPrimitives.WriteInt32BigEndian(payload, _lastStream);
+        BinaryPrimitives.WriteInt32BigEndian(payload, lastStream);
         BinaryPrimitives.WriteUInt32BigEndian(payload[4..], (uint)code);
         try
         {
@@ -560,7 +644,7 @@ internal sealed class Http2Connection : IHttp2Responder
     {
         if (code != Http2ErrorCode.NoError)
         {
-            GoAway(code);
+            GoAway(code, _lastStream);
         }
 
         try
@@ -601,6 +685,6 @@ internal sealed record Http2Options
     /// <summary>A request has begun: who takes its body. Called by the connection's reader.</summary>
     public required Func<IHttp2Responder, Http2Stream, IHttp2Request> Begin { get; init; }
 
-    /// <summary>The server stops.</summary>
+    /// <summary>The server stops: connections end when what is under way on them has.</summary>
     public CancellationToken Stopping { get; init; }
 }

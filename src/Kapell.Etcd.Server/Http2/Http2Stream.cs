@@ -109,4 +109,7 @@ internal interface IHttp2Request
 
     /// <summary>The stream is over before its time.</summary>
     void Abort();
+
+    /// <summary>The server stops: what has no end of its own ends now, with an answer that says why. May come more than once.</summary>
+    void ServerStops();
 }

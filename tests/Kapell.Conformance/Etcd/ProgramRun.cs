@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text;
 
 namespace Kapell.Conformance.Etcd;
@@ -77,6 +78,13 @@ internal sealed class ProgramRun : IDisposable
         late.CancelAfter(TimeSpan.FromSeconds(60));
         await _process.WaitForExitAsync(late.Token);
         return _process.ExitCode;
+    }
+
+    /// <summary>Asks it to end (SIGTERM).</summary>
+    public void Terminate()
+    {
+        using Process kill = Process.Start("kill", ["-TERM", Id.ToString(CultureInfo.InvariantCulture)]);
+        kill.WaitForExit();
     }
 
     public void Kill()

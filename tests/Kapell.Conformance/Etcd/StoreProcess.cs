@@ -71,6 +71,9 @@ internal sealed class StoreProcess : IDisposable
     /// <summary>Ends it hard, as a power failure of the process.</summary>
     public void Kill() => _run.Dispose();
 
+    /// <summary>Asks it to end.</summary>
+    public void Terminate() => _run.Terminate();
+
     public void Dispose()
     {
         _run.Dispose();

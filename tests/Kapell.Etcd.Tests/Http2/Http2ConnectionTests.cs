@@ -1,25 +1,20 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.IO.Pipelines;
-using System.Text;
 using CsCheck;
 using Kapell.Etcd.Server.Http2;
-using Microsoft.AspNetCore.Connections;
 using Xunit;
+using static Kapell.Etcd.Tests.Http2.Http2Peer;
 
 namespace Kapell.Etcd.Tests.Http2;
 
 public sealed class Http2ConnectionTests
 {
-    private static readonly byte[] Preface = Encoding.ASCII.GetBytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-    private static readonly byte[] Get = Convert.FromHexString("828684"); // GET http /
-
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Fact]
     public async Task A_request_gets_its_response_and_the_stream_ends()
     {
-        Peer peer = new(answer: [1, 2, 3]);
+        Http2Peer peer = new(answer: [1, 2, 3]);
         await peer.SendAsync([.. Preface, .. Frame(4, 0, 0), .. Frame(1, 5, 1, Get)]);
         List<(FrameHead Head, byte[] Payload)> frames = await peer.UntilAsync(f => f.Head.Stream == 1 && f.Head.Has(FrameHead.EndStream));
         Assert.Contains(frames, f => f.Head is { Type: FrameType.Settings } && f.Head.Has(FrameHead.Ack));
@@ -29,7 +24,7 @@ public sealed class Http2ConnectionTests
     [Fact]
     public async Task Windows_hold_the_data_back_until_they_open()
     {
-        Peer peer = new(answer: new byte[200_000]);
+        Http2Peer peer = new(answer: new byte[200_000]);
         await peer.SendAsync([.. Preface, .. Frame(4, 0, 0), .. Frame(1, 5, 1, Get)]);
         List<(FrameHead Head, byte[] Payload)> first = await peer.UntilAsync(
             f => f.Head.Type == FrameType.Data, total: 65_535);
@@ -52,7 +47,7 @@ public sealed class Http2ConnectionTests
     [InlineData("window-too-large", 3)]
     public async Task What_breaks_the_protocol_ends_the_connection_with_its_code(string what, int code)
     {
-        Peer peer = new(answer: []);
+        Http2Peer peer = new(answer: []);
         byte[] settings = Frame(4, 0, 0);
         byte[] wrong = what switch
         {
@@ -75,7 +70,7 @@ public sealed class Http2ConnectionTests
     [Fact]
     public async Task Opening_and_cancelling_without_end_is_not_served()
     {
-        Peer peer = new(answer: null);
+        Http2Peer peer = new(answer: null);
         ArrayBufferWriter<byte> flood = new();
         flood.Write(Preface);
         flood.Write(Frame(4, 0, 0));
@@ -99,103 +94,12 @@ public sealed class Http2ConnectionTests
         frame.List[1, 12].Sample(
             frames =>
             {
-                Peer peer = new(answer: [1]);
+                Http2Peer peer = new(answer: [1]);
                 byte[] all = [.. Preface, .. Frame(4, 0, 0), .. frames.SelectMany(static f => f)];
                 peer.SendAsync(all).Wait(TimeSpan.FromSeconds(10));
                 peer.EndAsync().Wait(TimeSpan.FromSeconds(10));
                 Assert.True(peer.Running.Wait(TimeSpan.FromSeconds(10)));
             },
             iter: 2000);
-    }
-
-    private static byte[] Frame(byte type, byte flags, int stream, ReadOnlySpan<byte> payload = default)
-    {
-        byte[] frame = new byte[FrameHead.Bytes + payload.Length];
-        new FrameHead(payload.Length, (FrameType)type, flags, stream).Write(frame);
-        payload.CopyTo(frame.AsSpan(FrameHead.Bytes));
-        return frame;
-    }
-
-    private static byte[] Number(int value)
-    {
-        byte[] bytes = new byte[4];
-        BinaryPrimitives.WriteInt32BigEndian(bytes, value);
-        return bytes;
-    }
-
-    /// <summary>The client's side of a connection in memory. The server answers each request with the bytes, or never.</summary>
-    private sealed class Peer
-    {
-        private readonly IDuplexPipe _ours;
-
-        public Peer(byte[]? answer)
-        {
-            Pipe toServer = new(new PipeOptions(pauseWriterThreshold: 0));
-            Pipe toClient = new(new PipeOptions(pauseWriterThreshold: 0));
-            DefaultConnectionContext context = new("test", new Duplex(toServer.Reader, toClient.Writer), new Duplex(toClient.Reader, toServer.Writer));
-            _ours = context.Application!;
-            Http2Options options = new() { Begin = (responder, stream) => new Request(responder, stream, answer) };
-            Running = Task.Run(async () =>
-            {
-                await new Http2Connection(context, options, TimeProvider.System).RunAsync();
-                await toClient.Writer.CompleteAsync();
-            });
-        }
-
-        public Task Running { get; }
-
-        public async Task SendAsync(byte[] bytes) => await _ours.Output.WriteAsync(bytes);
-
-        public async Task EndAsync() => await _ours.Output.CompleteAsync();
-
-        /// <summary>All frames up to the wanted one, or up to so many bytes of payload of the wanted ones.</summary>
-        public async Task<List<(FrameHead Head, byte[] Payload)>> UntilAsync(Func<(FrameHead Head, byte[] Payload), bool> wanted, long total = 0)
-        {
-            List<(FrameHead, byte[])> frames = [];
-            while (true)
-            {
-                ReadResult read = await _ours.Input.ReadAsync(Cancellation);
-                ReadOnlySequence<byte> buffer = read.Buffer;
-                while (buffer.Length >= FrameHead.Bytes)
-                {
-                    FrameHead head = FrameHead.Read(buffer.Slice(0, FrameHead.Bytes).ToArray());
-                    if (buffer.Length < FrameHead.Bytes + head.Length)
-                    {
-                        break;
-                    }
-
-                    (FrameHead, byte[]) frame = (head, buffer.Slice(FrameHead.Bytes, head.Length).ToArray());
-                    buffer = buffer.Slice(FrameHead.Bytes + head.Length);
-                    frames.Add(frame);
-                    if (wanted(frame) && (total -= head.Length) <= 0)
-                    {
-                        _ours.Input.AdvanceTo(buffer.Start);
-                        return frames;
-                    }
-                }
-
-                _ours.Input.AdvanceTo(buffer.Start, buffer.End);
-                Assert.False(read.IsCompleted, "the connection ended: " + string.Join(' ', frames.Select(static f => f.Item1)));
-            }
-        }
-    }
-
-    private sealed record Duplex(PipeReader Input, PipeWriter Output) : IDuplexPipe;
-
-    private sealed class Request(IHttp2Responder responder, Http2Stream stream, byte[]? answer) : IHttp2Request
-    {
-        public bool Data(ReadOnlySequence<byte> piece) => true;
-
-        public void End()
-        {
-            if (answer is not null)
-            {
-                responder.Respond(stream, [0x88], answer, default, null, ends: true);
-            }
-        }
-
-        public void Abort()
-        {
-        }
     }
 }

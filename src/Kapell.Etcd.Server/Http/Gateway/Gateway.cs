@@ -1,6 +1,7 @@
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
@@ -11,7 +12,8 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// <param name="streamsMax">
 /// Of all requests here together: in etcd the gateway is one client of the server's, to which --max-concurrent-streams applies.
 /// </param>
-internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax)
+/// <param name="stopping">The server stops: streams, which have no end of their own, end.</param>
+internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, CancellationToken stopping)
 {
     private readonly SemaphoreSlim _streams = new(streamsMax);
 
@@ -38,8 +40,10 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         }
 
         (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
-        GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor);
-        InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", context.RequestAborted);
+        using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(
+            context.RequestAborted, method.IsClientStreaming || method.Name == "Observe" ? stopping : CancellationToken.None);
+        GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor, ending.Token);
+        InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
         try
         {
             await _streams.WaitAsync(context.RequestAborted);
@@ -51,6 +55,10 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
             {
                 _streams.Release();
             }
+        }
+        catch (Exception e) when (e is OperationCanceledException or RpcException && ending.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
+        {
+            await exchange.RefuseAsync(new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
         }
         catch (RpcException e)
         {

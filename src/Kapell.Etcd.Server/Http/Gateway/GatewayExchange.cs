@@ -10,14 +10,14 @@ using Microsoft.AspNetCore.Http;
 namespace Kapell.Etcd.Server.Http.Gateway;
 
 /// <summary>One request over HTTP: JSON values of the body are messages in, JSON values are messages out.</summary>
-internal sealed class GatewayExchange(HttpContext context, MethodDescriptor method, int bodyBytesMax)
+internal sealed class GatewayExchange(HttpContext context, MethodDescriptor method, int bodyBytesMax, CancellationToken ending)
 {
     private readonly PipeReader _body = context.Request.BodyReader;
     private bool _streams;
 
     public bool HasBegun => context.Response.HasStarted || _streams;
 
-    public CancellationToken Ending => context.RequestAborted;
+    public CancellationToken Ending => ending;
 
     /// <summary>The next message; null at the end of the body.</summary>
     /// <exception cref="RpcException">What comes is no message, or too long.</exception>
