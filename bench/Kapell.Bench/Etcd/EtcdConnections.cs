@@ -1,6 +1,8 @@
 using Google.Protobuf;
+using Grpc.Core;
 using Grpc.Net.Client;
 using Kapell.Base;
+using Kapell.Bench.Light;
 using Kapell.Etcd.Protocol;
 
 namespace Kapell.Bench.Etcd;
@@ -8,7 +10,8 @@ namespace Kapell.Bench.Etcd;
 /// <summary>A number of connections to one endpoint, and the keys and values to use there.</summary>
 internal sealed class EtcdConnections : IDisposable
 {
-    private readonly GrpcChannel[] _channels;
+    private readonly IDisposable[] _connections;
+    private readonly CallInvoker[] _invokers;
     private readonly ByteString[] _keys;
 
     public EtcdConnections(string url, BenchOptions options)
@@ -19,7 +22,9 @@ internal sealed class EtcdConnections : IDisposable
         }
 
         Prng prng = new((ulong)options.Seed.Value);
-        _channels = [.. Enumerable.Range(0, options.Connections.Value).Select(_ => Open(address))];
+        bool light = address.Scheme == "http" && options.ValueSize.Value + options.KeySize.Value < LightConnection.RequestBytesMax / 2;
+        _connections = [.. Enumerable.Range(0, options.Connections.Value).Select(_ => light ? (IDisposable)new LightInvoker(address) : Open(address))];
+        _invokers = [.. _connections.Select(static c => c as CallInvoker ?? ((GrpcChannel)c).CreateCallInvoker())];
         string prefix = $"bench/{prng.NextUInt64() & 0xffffff:x6}/";
         Prefix = ByteString.CopyFromUtf8(prefix);
         PrefixEnd = ByteString.CopyFromUtf8(prefix[..^1] + "0");
@@ -44,10 +49,10 @@ internal sealed class EtcdConnections : IDisposable
 
     public ByteString Key(long number) => _keys[(int)(number % _keys.Length)];
 
-    public GrpcChannel Channel(int client) => _channels[client % _channels.Length];
+    public CallInvoker Channel(int client) => _invokers[client % _invokers.Length];
 
     /// <summary>A client for each of the callers, spread over the connections.</summary>
-    public T[] ForClients<T>(int clients, Func<GrpcChannel, T> make) => [.. Enumerable.Range(0, clients).Select(c => make(Channel(c)))];
+    public T[] ForClients<T>(int clients, Func<CallInvoker, T> make) => [.. Enumerable.Range(0, clients).Select(c => make(Channel(c)))];
 
     /// <summary>Writes every key once.</summary>
     public async Task FillAsync(CancellationToken cancellation)
@@ -62,9 +67,9 @@ internal sealed class EtcdConnections : IDisposable
 
     public void Dispose()
     {
-        foreach (GrpcChannel channel in _channels)
+        foreach (IDisposable connection in _connections)
         {
-            channel.Dispose();
+            connection.Dispose();
         }
     }
 

@@ -68,10 +68,11 @@ internal static class SuiteCommand
         foreach ((SuiteCluster cluster, List<RunResult> results, bool warmUp) in Turns(a, b, ours, theirs, rounds))
         {
             BenchOptions options = new();
-            options.Parse([scenario, "--target", cluster.Url, "--clients", clients, "--duration", GoDuration.Format(duration), "--keys", "10000"]);
+            options.Parse([scenario, "--target", cluster.Url, "--clients", clients, "--duration", GoDuration.Format(duration), "--keys", "10000", "--warm-up", "500ms"]);
             await using IScenario work = BenchCommand.Open(cluster.Url, options);
             await work.PrepareAsync(cancellation);
             Runner runner = new(options, work, cluster.Pids);
+            await runner.WarmUpAsync(cancellation); // A thousand clients that begin at once are another load than a thousand that work.
             RunResult result = await runner.RunAsync(cancellation);
             if (!warmUp)
             {
