@@ -136,6 +136,10 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches, Comp
         Counter(text, "process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", (decimal)self.TotalProcessorTime.TotalSeconds);
         TimeSpan age = time.GetUtcNow() - self.StartTime.ToUniversalTime();
         Gauge(text, "process_start_time_seconds", "Start time of the process since unix epoch in seconds.", (decimal)(time.GetUtcNow() - age - DateTimeOffset.UnixEpoch).TotalSeconds);
+        GCMemoryInfo collected = GC.GetGCMemoryInfo(GCKind.Any);
+        Gauge(text, "dotnet_gc_heap_size_bytes", "Of the collected heap after the last collection, holes included.", collected.HeapSizeBytes);
+        Gauge(text, "dotnet_gc_fragmented_bytes", "Of them, holes.", collected.FragmentedBytes);
+        Gauge(text, "dotnet_gc_committed_bytes", "Memory that the collected heap holds from the system.", collected.TotalCommittedBytes);
         Gauge(text, "process_open_fds", "Number of open file descriptors.", Directory.GetFileSystemEntries("/proc/self/fd").Length);
         Gauge(text, "process_max_fds", "Maximum number of open file descriptors.", OpenFilesMax());
     }
