@@ -284,6 +284,9 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>A consistent picture of now in the order of revisions, read bit by bit; until it is ended nothing is freed.</summary>
     public RevisionSource BeginRevisions() => new(this, Revision);
 
+    /// <summary>The hash at a revision that is there, made bit by bit; until it is ended nothing is freed.</summary>
+    public StoreHash BeginHash(long revision) => new(new RevisionSource(this, revision, unchangedOnly: true));
+
     /// <summary>Another store has taken its place: as <see cref="Dispose"/>, but not before those who read it bit by bit have ended.</summary>
     public void Retire()
     {

@@ -7,24 +7,36 @@ public delegate void RevisionSink(RevisionKey key, in KeyValueRecord record);
 
 /// <summary>
 /// The store at one revision in the order of revisions, in pieces: what was written up to the compacted revision and is still the
-/// state there, then every change since. First <see cref="Collect"/> until it is done, then <see cref="Next"/>; both need what a
-/// reader needs, and <see cref="End"/> needs the owner. Holds 24 bytes a key that has not changed since the compaction.
+/// state there, then every change since. First <see cref="Collect"/> until it is done, then <see cref="Arrange"/>, then <see cref="Next"/>.
+/// The first and the last need what a reader needs, the second, which takes long, nothing, and <see cref="End"/> the owner. Holds 24 bytes
+/// a key that has not changed since the compaction.
 /// </summary>
 public sealed unsafe class RevisionSource
 {
     private const int EntryCost = 16;
+
+    // Nothing is copied while the store must hold still.
+    private const int ChunkItems = 1 << 16;
+
     private readonly MvccStore _store;
-    private readonly List<Item> _base = [];
+    private readonly bool _unchangedOnly;
+    private readonly List<List<Item>> _found = [[]];
     private readonly long _endPosition;
+    private Item[]? _base;
     private byte[] _lastKey = [];
     private long _position;
     private int _nextBase;
     private bool _collected;
+    private bool _anything;
     private bool _ended;
 
-    internal RevisionSource(MvccStore store, long revision)
+    /// <param name="unchangedOnly">
+    /// Of what is older than the log only that which is still the state at <paramref name="revision"/>, unless nothing is.
+    /// </param>
+    internal RevisionSource(MvccStore store, long revision, bool unchangedOnly = false)
     {
         _store = store;
+        _unchangedOnly = unchangedOnly;
         Revision = revision;
         CompactRevision = store.CompactRevision;
         Leases = store.Leases.All();
@@ -59,26 +71,36 @@ public sealed unsafe class RevisionSource
                 return true;
             }
 
-            int at = KeyEntry.IndexAt(entry, CompactRevision);
-            if (at >= 0 && !entry->Items[at].Address.IsTombstone)
-            {
-                RecordAddress address = entry->Items[at].Address;
-                _base.Add(new Item(entry->Items[at].Main, RecordPages.SubOf(address), address));
-            }
-
+            Look(entry);
             index.Next(ref cursor);
         }
 
-        _base.Sort(static (a, b) => a.Main != b.Main ? a.Main.CompareTo(b.Main) : a.Sub.CompareTo(b.Sub));
         _collected = true;
         return false;
+    }
+
+    /// <summary>Puts what was found in order.</summary>
+    public void Arrange()
+    {
+        Check.That(_collected && _base is null);
+        Item[] all = new Item[_found.Sum(static c => c.Count)];
+        int at = 0;
+        foreach (List<Item> chunk in _found)
+        {
+            chunk.CopyTo(all, at);
+            at += chunk.Count;
+        }
+
+        _found.Clear();
+        Array.Sort(all, static (a, b) => a.Main != b.Main ? a.Main.CompareTo(b.Main) : a.Sub.CompareTo(b.Sub));
+        _base = all;
     }
 
     /// <summary>Gives about <paramref name="budget"/> bytes more; false when all was given.</summary>
     public bool Next(RevisionSink sink, int budget)
     {
-        Check.That(_collected && !_ended);
-        for (; _nextBase < _base.Count; _nextBase++)
+        Check.That(_base is not null && !_ended);
+        for (; _nextBase < _base!.Length; _nextBase++)
         {
             if (budget <= 0)
             {
@@ -109,6 +131,36 @@ public sealed unsafe class RevisionSource
         Check.That(!_ended);
         _ended = true;
         _store.Unpin();
+    }
+
+    private void Look(KeyEntry* entry)
+    {
+        int at = KeyEntry.IndexAt(entry, CompactRevision);
+        bool there = at >= 0 && !entry->Items[at].Address.IsTombstone;
+        if (_unchangedOnly)
+        {
+            int now = KeyEntry.IndexAt(entry, Revision);
+            if (!_anything && now >= 0 && !entry->Items[now].Address.IsTombstone)
+            {
+                // The first key that is there: none before it is.
+                _anything = true;
+                _found.Clear();
+                _found.Add([]);
+            }
+
+            there &= at == now || !_anything;
+        }
+
+        if (there)
+        {
+            if (_found[^1].Count == ChunkItems)
+            {
+                _found.Add(new List<Item>(ChunkItems));
+            }
+
+            RecordAddress address = entry->Items[at].Address;
+            _found[^1].Add(new Item(entry->Items[at].Main, RecordPages.SubOf(address), address));
+        }
     }
 
     private int Give(RevisionSink sink, long main, RecordAddress address)

@@ -245,13 +245,15 @@ public sealed class RaftNode
     /// Frees the memory of applied entries that nobody is likely to need: all but the newest few, by number and bytes, and those that a
     /// follower lacks, as long as they are no more than <paramref name="bytesForLagging"/>. Who needs others gets a checkpoint.
     /// </summary>
-    /// <param name="ceiling">Nothing above it: the checkpoint that is being taken would be of no use to a follower.</param>
-    public void Trim(int entriesKept, long bytesKept, long bytesForLagging, LogIndex ceiling)
+    /// <param name="applied">Nothing above it.</param>
+    /// <param name="checkpoint">What the checkpoint that is being taken has; for a follower that lacks more, it is of no use without what comes after it.</param>
+    public void Trim(int entriesKept, long bytesKept, long bytesForLagging, LogIndex applied, LogIndex? checkpoint)
     {
-        LogIndex to = LogIndex.Min(ceiling, _core.Log.LastBeyond(entriesKept, bytesKept));
+        LogIndex to = LogIndex.Min(applied, _core.Log.LastBeyond(entriesKept, bytesKept));
         if (_core.Role == Role.Leader && _leader.MatchedByAll is { } matched && matched < to)
         {
-            to = LogIndex.Max(matched, _core.Log.LastBeyond(int.MaxValue, bytesForLagging));
+            LogIndex spared = LogIndex.Max(matched, _core.Log.LastBeyond(int.MaxValue, bytesForLagging));
+            to = LogIndex.Min(to, LogIndex.Min(spared, checkpoint ?? to));
         }
 
         _core.Log.Compact(to);

@@ -173,7 +173,7 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     private async Task BeginAsync()
     {
         (CheckpointHead head, MvccStore store, CheckpointSource source) = await host.OwnAsync(
-            static r => (CheckpointContent.HeadOf(r), r.Applier.Store, r.Applier.Store.BeginCheckpoint()), _stopping.Token);
+            static r => (Head: CheckpointContent.HeadOf(r), r.Applier.Store, Source: r.Applier.Store.BeginCheckpoint()), static begun => begun.Source.End(), _stopping.Token);
         DateTimeOffset now = host.Time.GetUtcNow();
         BackupPlace place = BackupPlace.New(_directory, head.Index);
         try

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Google.Protobuf;
+using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
@@ -56,25 +57,22 @@ internal static class ComparisonEndpoints
             return;
         }
 
-        (EtcdError? error, long now, long compacted, uint hash) = host.Reading(() => Hash(host.Store, ref revision));
-        if (error is not null)
+        HashedStore taken;
+        try
         {
-            await WriteTextAsync(context, StatusCodes.Status400BadRequest, error.Text["etcdserver: ".Length..] + "\n");
+            taken = await host.Hashes.TakeAsync(revision, context.RequestAborted);
+        }
+        catch (RpcException e)
+        {
+            await WriteTextAsync(context, StatusCodes.Status400BadRequest, e.Status.Detail["etcdserver: ".Length..] + "\n");
             return;
         }
 
+        long compacted = taken.CompactRevision == 0 ? -1 : taken.CompactRevision;
         context.Response.Headers[PeerProtocol.ClusterHeader] = cluster;
         context.Response.ContentType = "application/json";
         await context.Response.WriteAsync(
-            $"{{\"header\":{{\"revision\":{now}}},\"hash\":{hash},\"compact_revision\":{compacted},\"hash_revision\":{revision}}}", context.RequestAborted);
-    }
-
-    private static (EtcdError? Error, long Now, long Compacted, uint Hash) Hash(MvccStore store, ref long revision)
-    {
-        revision = revision == 0 ? store.Revision : revision;
-        EtcdError? error = ReplyEncoder.ToError(store.CheckRevision(revision));
-        long compacted = store.CompactRevision == 0 ? -1 : store.CompactRevision;
-        return error is null ? (null, store.Revision, compacted, StoreHash.Compute(store, revision)) : (error, 0, 0, 0);
+            $"{{\"header\":{{\"revision\":{taken.StoreRevision}}},\"hash\":{taken.Hash},\"compact_revision\":{compacted},\"hash_revision\":{taken.Revision}}}", context.RequestAborted);
     }
 
     private static async Task<long?> RevisionAsync(HttpContext context)

@@ -80,6 +80,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         _log = new LogWriter(disk, loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, logger);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
+        Hashes = new StoreHashes(this);
     }
 
     /// <summary>Ends with what stopped the host, or null after <see cref="DisposeAsync"/>.</summary>
@@ -94,6 +95,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     public ReplyHeader Header => _replica.Header;
 
     public Replica Replica => _replica;
+
+    public StoreHashes Hashes { get; }
 
     /// <summary>It takes part without a vote. From any thread.</summary>
     public bool IsLearner => _replica.Raft.ConfState.Learners is { IsEmpty: false } learners && learners.Contains(_replica.Raft.Id);
@@ -331,21 +334,36 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     }
 
     /// <summary>Runs something on the owner's thread while nobody reads.</summary>
-    public async Task<T> OwnAsync<T>(Func<Replica, T> work, CancellationToken cancellation)
+    public Task<T> OwnAsync<T>(Func<Replica, T> work, CancellationToken cancellation) => OwnAsync(work, null, cancellation);
+
+    /// <param name="undo">On the owner's thread, with the result, when the caller has given up before it was there.</param>
+    public async Task<T> OwnAsync<T>(Func<Replica, T> work, Action<T>? undo, CancellationToken cancellation)
     {
         TaskCompletionSource<T> completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
         Post(new OwnedWork(() =>
         {
             try
             {
-                completion.TrySetResult(work(_replica));
+                T result = work(_replica);
+                if (!completion.TrySetResult(result))
+                {
+                    undo?.Invoke(result);
+                }
             }
             catch (Exception e) when (e is not InvariantBrokenException)
             {
                 completion.TrySetException(e);
             }
         }));
-        return await completion.Task.WaitAsync(RequestTimeout, _time, cancellation);
+        try
+        {
+            return await completion.Task.WaitAsync(RequestTimeout, _time, cancellation);
+        }
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !completion.TrySetCanceled(CancellationToken.None))
+        {
+            // It was done just now.
+            return await completion.Task;
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -358,6 +376,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             _thread.Join();
         }
 
+        Hashes.Dispose();
         _checkpoints.Dispose();
         _log.Dispose();
         _replica.Dispose();
@@ -396,7 +415,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         }
     }
 
-    /// <summary>As <see cref="OwnAsync"/>, for what nobody waits for.</summary>
+    /// <summary>As <c>OwnAsync</c>, for what nobody waits for.</summary>
     internal void PostOwned(Action work) => Post(new OwnedWork(work));
 
     private void Fail(Exception cause)

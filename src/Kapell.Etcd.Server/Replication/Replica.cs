@@ -269,7 +269,7 @@ public sealed class Replica : IDisposable
             return;
         }
 
-        _raft.Trim(Retention.Entries, Retention.Bytes, Retention.ForLagging(_applier.Store.LiveBytes), _beingWritten ?? AppliedPosition.Index);
+        _raft.Trim(Retention.Entries, Retention.Bytes, Retention.ForLagging(_applier.Store.LiveBytes), AppliedPosition.Index, _beingWritten);
 
         // What had to stay this time is not looked through again at the next entry.
         _trimAtEntries = _raft.EntriesHeld + Retention.Entries;

@@ -96,36 +96,22 @@ public sealed class MaintenanceService(
     public override async Task<HashResponse> Hash(HashRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        return host.Reading(() => new HashResponse
-        {
-            Header = host.Header.ToMessage(host.Store.Revision),
-            Hash = StoreHash.Compute(host.Store, host.Store.Revision),
-        });
+        HashedStore taken = await host.Hashes.TakeAsync(0, context.CancellationToken);
+        return new HashResponse { Header = host.Header.ToMessage(taken.StoreRevision), Hash = taken.Hash };
     }
 
     public override async Task<HashKVResponse> HashKV(HashKVRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        return host.Reading(() => HashKV(request));
-    }
-
-    private HashKVResponse HashKV(HashKVRequest request)
-    {
-        long revision = request.Revision == 0 ? host.Store.Revision : request.Revision;
-        EtcdError? error = ReplyEncoder.ToError(host.Store.CheckRevision(revision));
-        if (error is not null)
-        {
-            throw error.ToException();
-        }
-
+        HashedStore taken = await host.Hashes.TakeAsync(request.Revision, context.CancellationToken);
         return new HashKVResponse
         {
-            Header = host.Header.ToMessage(host.Store.Revision),
-            Hash = StoreHash.Compute(host.Store, revision),
+            Header = host.Header.ToMessage(taken.StoreRevision),
+            Hash = taken.Hash,
 
             // etcd: -1 before the first compaction.
-            CompactRevision = host.Store.CompactRevision == 0 ? -1 : host.Store.CompactRevision,
-            HashRevision = revision,
+            CompactRevision = taken.CompactRevision == 0 ? -1 : taken.CompactRevision,
+            HashRevision = taken.Revision,
         };
     }
 

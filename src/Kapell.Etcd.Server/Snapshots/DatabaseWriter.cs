@@ -56,6 +56,7 @@ internal static class DatabaseWriter
             guarded(() => more = source.Collect(PieceBytes));
         }
 
+        source.Arrange();
         writer.BeginBucket(Name(DatabaseBuckets.Key));
         ArrayBufferWriter<byte> piece = new(PieceBytes);
         more = true;

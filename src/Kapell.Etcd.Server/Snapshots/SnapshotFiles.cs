@@ -26,7 +26,7 @@ public sealed class SnapshotFiles
     public async Task<SavedSnapshot> SaveAsync(ReplicaHost host, CancellationToken cancellation)
     {
         (CheckpointHead head, RevisionSource source) = await host.OwnAsync(
-            static r => (CheckpointContent.HeadOf(r), r.Applier.Store.BeginRevisions()), cancellation);
+            static r => (Head: CheckpointContent.HeadOf(r), Source: r.Applier.Store.BeginRevisions()), static begun => begun.Source.End(), cancellation);
         try
         {
             return await Task.Run(() => Write(host, head, source, cancellation), CancellationToken.None);

@@ -75,6 +75,23 @@ public sealed class MaintenanceTests(StorePair stores)
         Assert.Equal(later, whole.Header.Revision);
     }
 
+    /// <summary>Etcd since 3.6 remembers the hashes of its compactions, also when nobody asked before.</summary>
+    [Fact]
+    public async Task A_hash_that_was_taken_is_remembered_when_its_revision_has_been_compacted()
+    {
+        StoreClient store = await stores.ClientAsync(StoreKind.Kapell);
+        await store.PutAsync("h", "1");
+        await store.PutAsync("h", "2");
+        long revision = (await store.Kv.DeleteRangeAsync(
+            new DeleteRangeRequest { Key = store.Key("h") }, cancellationToken: Cancellation)).Header.Revision;
+        HashKVResponse before = await HashAsync(store, revision);
+        await store.CompactAsync(revision, physical: true);
+        await store.PutAsync("h", "3");
+        HashKVResponse after = await HashAsync(store, revision);
+        Assert.Equal((before.Hash, before.CompactRevision, revision), (after.Hash, after.CompactRevision, after.HashRevision));
+        Assert.Equal(revision + 1, after.Header.Revision);
+    }
+
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task Defragmenting_changes_nothing_that_can_be_read(StoreKind kind)

@@ -78,6 +78,19 @@ public sealed class ReplicaTests
     }
 
     [Fact]
+    public void Entries_that_nobody_lacks_are_not_kept_for_a_checkpoint_that_takes_long()
+    {
+        using LoneReplica one = new();
+        one.Replica.CheckpointBegun();
+        for (int i = 0; i < 80; i++)
+        {
+            one.Propose(CommandKind.Put, Put("a", new string('v', 1 << 20)));
+        }
+
+        Assert.InRange(one.Replica.Raft.BytesHeld, 1, 40 << 20);
+    }
+
+    [Fact]
     public void A_refused_command_changes_nothing()
     {
         using LoneReplica one = new();
