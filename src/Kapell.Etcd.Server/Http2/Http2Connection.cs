@@ -22,46 +22,42 @@ internal sealed class Http2Connection : IHttp2Responder
     // A client that opens and cancels without end, or only pings, works against us (CVE-2023-44487).
     private const int NuisanceMax = 20_000;
     private static readonly TimeSpan LastWordsPatience = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan FarewellPatience = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan DeadlineStep = TimeSpan.FromMilliseconds(100);
     private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
-    private static ReadOnlySpan<byte> FarewellPing => "farewell"u8;
 
     private readonly ConnectionContext _connection;
     private readonly Http2Options _options;
     private readonly Http2Output _output;
+    private readonly Http2Farewell _farewell;
     private readonly ConcurrentDictionary<int, Http2Stream> _streams = new();
     private readonly HpackBlocks _hpack = new(new HpackDecoder(4096, HeaderBlockBytesMax));
     private readonly TimeProvider _time;
     private ArrayBufferWriter<byte>? _headerBlock;
     private FrameHead _headersHead;
     private ITimer? _deadlines;
-    private ITimer? _farewell;
     private int _lastStream;
     private int _unacknowledged;
     private int _nuisance;
     private bool _settingsSeen;
-    private bool _isFarewellSaid;
-    private volatile bool _isFarewellHeard;
-    private volatile bool _isLate;
-    private bool _isWaiting;
-    private volatile bool _isStopping;
-    private volatile bool _leaving;
+    private volatile bool _clientLeaves;
 
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
     {
         (_connection, _options, _time) = (connection, options, time);
         _output = new Http2Output(connection.Transport.Output, Finished, _ => connection.Abort());
+        _farewell = new Http2Farewell(_output, time, WakeReader);
     }
 
     public ConnectionContext Connection => _connection;
 
     public TimeProvider Time => _time;
 
+    private bool TakesNothingNew => _clientLeaves || _farewell.IsFinal;
+
     public async Task RunAsync()
     {
         Http2ErrorCode code = Http2ErrorCode.NoError;
-        using CancellationTokenRegistration stopping = _options.Stopping.Register(Stop);
+        using CancellationTokenRegistration stopping = _options.Stopping.Register(_farewell.Begin);
         try
         {
             SendSettings();
@@ -91,11 +87,7 @@ internal sealed class Http2Connection : IHttp2Responder
                 await _deadlines.DisposeAsync();
             }
 
-            if (_farewell is not null)
-            {
-                await _farewell.DisposeAsync();
-            }
-
+            await _farewell.DisposeAsync();
             await SayGoodbyeAsync(code);
         }
     }
@@ -178,9 +170,9 @@ internal sealed class Http2Connection : IHttp2Responder
             TakeAll(ref buffer, prefaceSeen);
 
             input.AdvanceTo(buffer.Start, buffer.End);
-            if (_isStopping && !_leaving)
+            if (_farewell.Step(_lastStream))
             {
-                Leave();
+                TellStreams();
             }
 
             if (_unacknowledged >= ConnectionWindow / 4)
@@ -189,7 +181,7 @@ internal sealed class Http2Connection : IHttp2Responder
                 _unacknowledged = 0;
             }
 
-            if (read.IsCompleted || (_leaving && _streams.IsEmpty && HasWaited()))
+            if (read.IsCompleted || (TakesNothingNew && _streams.IsEmpty && _farewell.HasWaited()))
             {
                 return;
             }
@@ -273,7 +265,7 @@ internal sealed class Http2Connection : IHttp2Responder
             case FrameType.Settings: TakeSettings(head, payload); break;
             case FrameType.Ping: TakePing(head, payload); break;
             case FrameType.WindowUpdate: TakeWindowUpdate(head, payload); break;
-            case FrameType.GoAway: _leaving = true; break;
+            case FrameType.GoAway: _clientLeaves = true; break;
             case FrameType.PushPromise: throw new Http2Exception(Http2ErrorCode.ProtocolError, "clients do not push");
             default: break; // Priorities and what we do not know.
         }
@@ -392,7 +384,7 @@ internal sealed class Http2Connection : IHttp2Responder
         }
 
         _lastStream = id;
-        if (_leaving || _streams.Count >= _options.StreamsMax)
+        if (TakesNothingNew || _streams.Count >= _options.StreamsMax)
         {
             _output.Reset(id, Http2ErrorCode.RefusedStream);
             return;
@@ -470,7 +462,7 @@ internal sealed class Http2Connection : IHttp2Responder
 
         if (head.Has(FrameHead.Ack))
         {
-            _isFarewellHeard |= _isFarewellSaid && IsFarewell(payload);
+            _farewell.Answered(payload);
             return;
         }
 
@@ -543,7 +535,7 @@ internal sealed class Http2Connection : IHttp2Responder
             Interlocked.Decrement(ref _nuisance);
         }
 
-        if (_leaving && _streams.IsEmpty)
+        if (TakesNothingNew && _streams.IsEmpty)
         {
             // Not here: whoever finishes a stream holds the output.
             ThreadPool.UnsafeQueueUserWorkItem(static connection => connection.WakeReader(), this, preferLocal: false);
@@ -557,57 +549,7 @@ internal sealed class Http2Connection : IHttp2Responder
         stream.Request?.Abort();
     }
 
-    private void Stop()
-    {
-        _isStopping = true;
-        WakeReader();
-    }
-
     private void WakeReader() => _connection.Transport.Input.CancelPendingRead();
-
-    /// <summary>
-    /// The server stops, in two steps (RFC 9113 §6.8): a first GOAWAY asks for no new streams, and those that the client began before it
-    /// heard of that are still served; once it has heard, or says nothing for a second, the second one names the last stream. The reader
-    /// ends when that and all others have been answered and the client has closed, or not within a second. Called by the reader, until it
-    /// has left.
-    /// </summary>
-    private void Leave()
-    {
-        if (!_isFarewellSaid)
-        {
-            _isFarewellSaid = true;
-            GoAway(Http2ErrorCode.NoError, int.MaxValue);
-            _output.Frame(FrameType.Ping, 0, 0, FarewellPing);
-            _farewell = _time.CreateTimer(_ => FarewellIsLate(), null, FarewellPatience, Timeout.InfiniteTimeSpan);
-            TellStreams();
-        }
-        else if (_isFarewellHeard)
-        {
-            _leaving = true;
-            GoAway(Http2ErrorCode.NoError, _lastStream);
-            TellStreams();
-        }
-    }
-
-    private void FarewellIsLate()
-    {
-        _isLate = _isFarewellHeard;
-        _isFarewellHeard = true;
-        WakeReader();
-    }
-
-    // The client closes first, when it has read everything: some take what they have not read for lost otherwise.
-    private bool HasWaited()
-    {
-        if (!_isWaiting && _farewell is not null)
-        {
-            _isWaiting = true;
-            _isLate = false;
-            _farewell.Change(FarewellPatience, Timeout.InfiniteTimeSpan);
-        }
-
-        return _isLate || _farewell is null;
-    }
 
     private void TellStreams()
     {
@@ -617,34 +559,11 @@ internal sealed class Http2Connection : IHttp2Responder
         }
     }
 
-    private static bool IsFarewell(ReadOnlySequence<byte> payload)
-    {
-        Span<byte> bytes = stackalloc byte[8];
-        payload.CopyTo(bytes);
-        return bytes.SequenceEqual(FarewellPing);
-    }
-
-    private void GoAway(Http2ErrorCode code, int lastStream)
-    {
-        Span<byte> payload = stackalloc byte[8];
-        BinaryPrimitives.WriteInt32BigEndian(payload, lastStream);
-        BinaryPrimitives.WriteUInt32BigEndian(payload[4..], (uint)code);
-        try
-        {
-            _output.Frame(FrameType.GoAway, 0, 0, payload);
-        }
-        catch (Http2Exception)
-        {
-            // Nobody reads anyhow.
-            _connection.Abort();
-        }
-    }
-
     private async Task SayGoodbyeAsync(Http2ErrorCode code)
     {
         if (code != Http2ErrorCode.NoError)
         {
-            GoAway(code, _lastStream);
+            _output.GoAway(code, _lastStream);
         }
 
         try

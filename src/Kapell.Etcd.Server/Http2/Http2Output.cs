@@ -65,6 +65,23 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         Frame(FrameType.ResetStream, 0, stream, payload);
     }
 
+    /// <param name="lastStream">Of the other side's, that is or will be answered.</param>
+    public void GoAway(Http2ErrorCode code, int lastStream)
+    {
+        Span<byte> payload = stackalloc byte[8];
+        BinaryPrimitives.WriteInt32BigEndian(payload, lastStream);
+        BinaryPrimitives.WriteUInt32BigEndian(payload[4..], (uint)code);
+        try
+        {
+            Frame(FrameType.GoAway, 0, 0, payload);
+        }
+        catch (Http2Exception)
+        {
+            // Nobody reads anyhow.
+            _ended(null);
+        }
+    }
+
     public void WindowUpdate(int stream, int bytes)
     {
         Span<byte> payload = stackalloc byte[4];

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Text;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
@@ -17,6 +18,7 @@ internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAs
     public const string ClientVersion = "client-api-version";
 
     private const int TimeoutsWithoutLeaderMax = 3;
+    private static readonly byte[] ClientVersionName = Encoding.ASCII.GetBytes(ClientVersion);
 
     // Range is judged by its service: a learner answers a serializable one.
     private static readonly HashSet<string> ServedByLearner =
@@ -30,7 +32,7 @@ internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAs
 
     /// <summary>Why the call is refused, or null.</summary>
     public Status? Judge(GrpcMethod method, Http2Stream stream) =>
-        host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner(stream.Find("client-api-version"u8)?.ValueText))
+        host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner(stream.Find(ClientVersionName)?.ValueText))
         : host.Replica.Raft.Leader.IsNone && WantsLeader(stream) ? StatusOf(EtcdError.NoLeader)
         : null;
 
