@@ -61,9 +61,11 @@ internal sealed class LightConnection : IDisposable
     }
 
     /// <summary>Headers, when they have not gone out yet, and a message of the call; empty for none.</summary>
+    /// <param name="message">Not longer than <see cref="RequestBytesMax"/>.</param>
     /// <param name="cancellation">Ends the connection.</param>
     public void Send(LightCall call, ReadOnlySpan<byte> message, bool ends, CancellationToken cancellation)
     {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(message.Length, RequestBytesMax);
         lock (_lock)
         {
             if (_broken is null)

@@ -17,8 +17,7 @@ internal static class ScaleCommand
             return 0;
         }
 
-        using ScaleLoad load = new(options);
-        await load.ConnectAsync(cancellation);
+        using ScaleLoad load = await ScaleLoad.ConnectAsync(options, cancellation);
         List<SizeCost> costs = [];
         long filled = 0;
         await output.WriteLineAsync(string.Create(

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using Google.Protobuf;
 using Grpc.Core;
-using Grpc.Net.Client;
 using Kapell.Base;
+using Kapell.Bench.Light;
 using Kapell.Etcd.Protocol;
 
 namespace Kapell.Bench.Scale;
@@ -10,18 +10,23 @@ namespace Kapell.Bench.Scale;
 /// <summary>Keys by number, made when they are needed: ten million of them would be the generator's whole memory.</summary>
 internal sealed class ScaleLoad : IDisposable
 {
-    private const int PutsPerTxn = 64;
+    private const int PutsPerTxnMax = 64;
     private const int Parallel = 24;
 
-    private readonly GrpcChannel[] _channels;
+    private const int PendingMax = 10_000;
+    private static readonly TimeSpan ConnectPatience = TimeSpan.FromSeconds(30);
+
+    private readonly LightInvoker[] _connections;
     private readonly KV.KVClient[] _clients;
     private readonly string _format;
+    private readonly int _putsPerTxn;
     private readonly ByteString _value;
 
-    public ScaleLoad(ScaleOptions options)
+    private ScaleLoad(ScaleOptions options, LightInvoker[] connections)
     {
-        _channels = [.. Enumerable.Range(0, options.Connections.Value).Select(_ => GrpcChannel.ForAddress(options.Target.Value))];
-        _clients = [.. _channels.Select(c => new KV.KVClient(c))];
+        _connections = connections;
+        _clients = [.. connections.Select(static c => new KV.KVClient(c))];
+        _putsPerTxn = Math.Clamp(LightConnection.RequestBytesMax / 2 / (options.KeySize.Value + options.ValueSize.Value), 1, PutsPerTxnMax);
         _format = "D" + (options.KeySize.Value - "scale/".Length);
         Prng prng = new(7);
         byte[] value = new byte[options.ValueSize.Value];
@@ -33,13 +38,29 @@ internal sealed class ScaleLoad : IDisposable
         _value = ByteString.CopyFrom(value);
     }
 
+    /// <summary>Waits until the target answers, half a minute at most.</summary>
+    /// <exception cref="RpcException">It does not.</exception>
+    public static async Task<ScaleLoad> ConnectAsync(ScaleOptions options, CancellationToken cancellation)
+    {
+        Uri address = new(options.Target.Value);
+        long begun = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                ScaleLoad load = new(options, [.. Enumerable.Range(0, options.Connections.Value).Select(_ => new LightInvoker(address))]);
+                await load._clients[0].RangeAsync(new RangeRequest { Key = load.Key(0) }, cancellationToken: cancellation);
+                return load;
+            }
+            catch (RpcException) when (Stopwatch.GetElapsedTime(begun) < ConnectPatience)
+            {
+                await Task.Delay(100, cancellation);
+            }
+        }
+    }
+
     /// <summary>Spread over the whole range of keys, so that neighbours in time are none in order: the hard case for an index.</summary>
     public ByteString Key(long number) => ByteString.CopyFromUtf8("scale/" + Scatter(number).ToString(_format, System.Globalization.CultureInfo.InvariantCulture));
-
-    /// <summary>Until the target answers, half a minute at most.</summary>
-    public async Task ConnectAsync(CancellationToken cancellation) => await _clients[0].RangeAsync(
-        new RangeRequest { Key = Key(0) },
-        new Grpc.Core.CallOptions(cancellationToken: cancellation, deadline: DateTime.UtcNow.AddSeconds(30)).WithWaitForReady());
 
     public async Task FillAsync(long from, long to, CancellationToken cancellation)
     {
@@ -48,14 +69,14 @@ internal sealed class ScaleLoad : IDisposable
         {
             while (true)
             {
-                long first = Interlocked.Add(ref next, PutsPerTxn) - PutsPerTxn;
+                long first = Interlocked.Add(ref next, _putsPerTxn) - _putsPerTxn;
                 if (first >= to)
                 {
                     return;
                 }
 
                 TxnRequest txn = new();
-                for (long i = first; i < Math.Min(first + PutsPerTxn, to); i++)
+                for (long i = first; i < Math.Min(first + _putsPerTxn, to); i++)
                 {
                     txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = Key(i), Value = _value } });
                 }
@@ -92,8 +113,15 @@ internal sealed class ScaleLoad : IDisposable
         }
     }
 
-    /// <summary>Sends at the rate, whoever is late; each latency counts from when its put was due.</summary>
-    public async Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation)
+    /// <summary>
+    /// Sends at the rate, whoever is late; each latency counts from when its put was due. By a thread of its own: the platform's timers are
+    /// late by a millisecond or two.
+    /// </summary>
+    public Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation) =>
+        Task.Factory.StartNew(
+            () => Steady(rate, duration, keys, latency, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+
+    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation)
     {
         Prng prng = new(11);
         long begin = Stopwatch.GetTimestamp();
@@ -108,23 +136,24 @@ internal sealed class ScaleLoad : IDisposable
                 pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, cancellation));
             }
 
-            if (pending.Count > 10_000)
+            if (pending.Count > PendingMax)
             {
-                await Task.WhenAny(pending);
+                Task.WaitAny([.. pending], cancellation);
                 pending.RemoveAll(static t => t.IsCompletedSuccessfully);
             }
 
-            await Task.Delay(1, cancellation);
+            cancellation.ThrowIfCancellationRequested();
+            Thread.Sleep(1);
         }
 
-        await Task.WhenAll(pending);
+        return Task.WhenAll(pending);
     }
 
     public void Dispose()
     {
-        foreach (GrpcChannel channel in _channels)
+        foreach (LightInvoker connection in _connections)
         {
-            channel.Dispose();
+            connection.Dispose();
         }
     }
 
