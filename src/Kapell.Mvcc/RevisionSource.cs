@@ -14,6 +14,7 @@ public delegate void RevisionSink(RevisionKey key, in KeyValueRecord record);
 public sealed unsafe class RevisionSource
 {
     private const int EntryCost = 16;
+    private const int Ahead = 16;
 
     // Nothing is copied while the store must hold still.
     private const int ChunkItems = 1 << 16;
@@ -105,6 +106,12 @@ public sealed unsafe class RevisionSource
             if (budget <= 0)
             {
                 return true;
+            }
+
+            // Neighbours in time lie far apart: many wait for memory together.
+            if (_nextBase + Ahead < _base.Length)
+            {
+                RecordPages.Prefetch(_base[_nextBase + Ahead].Address);
             }
 
             Item item = _base[_nextBase];

@@ -140,6 +140,7 @@ internal sealed class ServerMetrics(CallCounter calls, WatchCounts watches, Comp
         Gauge(text, "dotnet_gc_heap_size_bytes", "Of the collected heap after the last collection, holes included.", collected.HeapSizeBytes);
         Gauge(text, "dotnet_gc_fragmented_bytes", "Of them, holes.", collected.FragmentedBytes);
         Gauge(text, "dotnet_gc_committed_bytes", "Memory that the collected heap holds from the system.", collected.TotalCommittedBytes);
+        Counter(text, "dotnet_gc_pause_seconds_total", "Time in which everything stood still for a collection.", (decimal)GC.GetTotalPauseDuration().TotalSeconds);
         Gauge(text, "process_open_fds", "Number of open file descriptors.", Directory.GetFileSystemEntries("/proc/self/fd").Length);
         Gauge(text, "process_max_fds", "Maximum number of open file descriptors.", OpenFilesMax());
     }
