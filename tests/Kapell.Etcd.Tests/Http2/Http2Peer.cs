@@ -13,7 +13,7 @@ internal sealed class Http2Peer
 {
     private readonly IDuplexPipe _ours;
 
-    public Http2Peer(byte[]? answer, Task? when = null, CancellationToken stopping = default, bool endless = false, TimeProvider? time = null)
+    public Http2Peer(byte[]? answer, Task? when = null, bool endless = false, TimeProvider? time = null, CancellationToken stopping = default)
     {
         Pipe toServer = new(new PipeOptions(pauseWriterThreshold: 0));
         Pipe toClient = new(new PipeOptions(pauseWriterThreshold: 0));
@@ -28,7 +28,7 @@ internal sealed class Http2Peer
         {
             await new Http2Connection(context, options, time ?? TimeProvider.System).RunAsync();
             await toClient.Writer.CompleteAsync();
-        });
+        }, CancellationToken.None);
     }
 
     public static byte[] Preface { get; } = Encoding.ASCII.GetBytes("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

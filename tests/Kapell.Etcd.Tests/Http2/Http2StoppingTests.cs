@@ -19,7 +19,7 @@ public sealed class Http2StoppingTests
     {
         using CancellationTokenSource stopping = new();
         TaskCompletionSource answer = new();
-        Http2Peer peer = new(answer: [1, 2, 3], answer.Task, stopping.Token, time: new FakeTimeProvider());
+        Http2Peer peer = new(answer: [1, 2, 3], answer.Task, time: new FakeTimeProvider(), stopping: stopping.Token);
         await peer.SendAsync([.. Preface, .. Frame(4, 0, 0), .. Frame(1, 5, 1, Get)]);
         await peer.UntilAsync(static f => f.Head.Type == FrameType.Settings && f.Head.Has(FrameHead.Ack));
         await stopping.CancelAsync();
