@@ -3,6 +3,12 @@ namespace Kapell.Raft;
 /// <summary>Looks at a message before it may change anything.</summary>
 internal static class MessageGate
 {
+    /// <summary>Elections that no cluster holds while one of its members is away: who counts beyond the last term could hold none.</summary>
+    private const ulong TermLeapMax = 1UL << 32;
+
+    /// <summary>Entries that no log ever has; counting goes on safely from here.</summary>
+    private const ulong IndexMax = 1UL << 62;
+
     public static StepResult Judge(RaftCore core, Message message)
     {
         if (message.To != core.Id || message.From == core.Id || message.From.IsNone)
@@ -20,11 +26,11 @@ internal static class MessageGate
         {
             ForwardedProposal m => m.Term == Term.Zero && m.Entries.Count > 0,
             ReadIndexRequest or TransferRequest => message.Term == Term.Zero,
-            AppendRequest m => m.Term > Term.Zero && Follow(m),
+            AppendRequest m => m.Term > Term.Zero && m.Previous.Index.Value <= IndexMax && Follow(m),
             InstallSnapshot m => m.Term > Term.Zero && m.Snapshot.Position.Term <= m.Term && !m.Snapshot.ConfState.Voters.IsEmpty,
             _ => message.Term > Term.Zero,
         };
-        return wellFormed ? StepResult.Taken : StepResult.Malformed;
+        return wellFormed && IsPossible(core, message) ? StepResult.Taken : StepResult.Malformed;
     }
 
     public static void AnswerOlderTerm(RaftCore core, Message message)
@@ -43,6 +49,22 @@ internal static class MessageGate
                 core.Send(new VoteResponse(core.Id, message.From, core.Term, true, false));
                 break;
         }
+    }
+
+    /// <summary>Its numbers are such that a cluster can have come to them.</summary>
+    private static bool IsPossible(RaftCore core, Message message)
+    {
+        ulong index = message switch
+        {
+            AppendRequest m => m.Commit.Value,
+            AppendResponse m => Math.Max(m.Index.Value, m.Hint.Index.Value),
+            Heartbeat m => m.Commit.Value,
+            InstallSnapshot m => m.Snapshot.Position.Index.Value,
+            ReadIndexResponse m => m.Index.Value,
+            VoteRequest m => m.Last.Index.Value,
+            _ => 0,
+        };
+        return index <= IndexMax && (message.Term <= core.Term || message.Term.Value - core.Term.Value <= TermLeapMax);
     }
 
     /// <summary>The entries follow their predecessor without gaps, in terms that do not fall.</summary>

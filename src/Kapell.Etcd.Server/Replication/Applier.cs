@@ -197,7 +197,12 @@ public sealed class Applier : IDisposable
 
     private EtcdError? Grant(LeaseGrantRequest request, ReplyHeader header, ReplyWriter? writer)
     {
-        Check.That(request.ID != 0);
+        if (request.ID == 0)
+        {
+            // Whoever proposes chooses one: this was made by no member. etcd: lease/lessor.go Grant
+            return EtcdError.LeaseNotFound;
+        }
+
         if (request.TTL > LeaseTtlSecondsMax)
         {
             return EtcdError.LeaseTtlTooLarge;

@@ -171,6 +171,28 @@ public sealed class MembershipTests
         Assert.NotEqual(term, member.Node.Term);
     }
 
+    /// <summary>Found by the fuzzer: the next election counted beyond the last term there is, and the member ended.</summary>
+    [Fact]
+    public void A_term_or_an_index_that_no_cluster_can_have_come_to_is_refused()
+    {
+        TestNetwork network = new(3, seed: 10);
+        TestMember member = network[1];
+        (MemberId from, Term term) = (new MemberId(2), new Term(9));
+        LogIndex last = new(ulong.MaxValue);
+        LogPosition end = new(term, last);
+        Message[] wrong =
+        [
+            new TimeoutNow(from, member.Id, new Term(ulong.MaxValue)), new VoteRequest(from, member.Id, new Term(1UL << 40), default, false, false),
+            new AppendRequest(from, member.Id, term, end, LogIndex.Zero, [new Entry(LogIndex.Zero, term, EntryKind.Normal, default)]),
+            new AppendRequest(from, member.Id, term, default, last, []), new Heartbeat(from, member.Id, term, last, 0),
+            new AppendResponse(from, member.Id, term, true, last, default), new AppendResponse(from, member.Id, term, false, LogIndex.Zero, end),
+            new ReadIndexResponse(from, member.Id, term, 1, last),
+        ];
+        Assert.All(wrong, m => Assert.Equal(StepResult.Malformed, member.Node.Step(m)));
+        Assert.True(member.Node.Term < term);
+        member.Node.Campaign();
+    }
+
     private static void Change(TestNetwork network, ConfChange change)
     {
         Assert.Equal(ProposeResult.Accepted, network.Leader!.Node.ProposeConfChange(change));

@@ -101,6 +101,7 @@ public sealed class ReplicaTests
         Assert.Equal(EtcdError.FutureRevision, one.Propose(CommandKind.Compact, new CompactionRequest { Revision = 99 }).Error);
         Assert.Equal(EtcdError.Compacted, one.Propose(CommandKind.Compact, new CompactionRequest { Revision = -1 }).Error);
         Assert.Equal(EtcdError.LeaseNotFound, one.Propose(CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = 5 }).Error);
+        Assert.Equal(EtcdError.LeaseNotFound, one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { TTL = 5 }).Error);
         Assert.Equal(
             EtcdError.LeaseTtlTooLarge, one.Propose(CommandKind.LeaseGrant, new LeaseGrantRequest { ID = 5, TTL = long.MaxValue }).Error);
         TxnRequest txn = new();
