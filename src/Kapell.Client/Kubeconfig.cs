@@ -57,6 +57,11 @@ public sealed class Kubeconfig
         {
             throw new KubeconfigException($"error loading config file \"{source}\": yaml: line {e.Start.Line}: {e.Message}");
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // The library's, for some text that is no YAML.
+            throw new KubeconfigException($"error loading config file \"{source}\": yaml: {e.Message}");
+        }
     }
 
     /// <summary>Reads the file and takes its current context.</summary>

@@ -49,8 +49,9 @@ internal static class EtcdConfigFile
                 Take(root, "", flags, known);
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or YamlException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or YamlException or InvalidOperationException or ArgumentException)
         {
+            // The last two are the library's for some text that is no YAML.
             throw new FlagException($"error loading the configuration file {path}: {e.Message}");
         }
     }

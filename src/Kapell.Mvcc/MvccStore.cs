@@ -329,6 +329,11 @@ public sealed unsafe class MvccStore : IDisposable
     internal void RestoreRecord(ReadOnlySpan<byte> bytes, uint sub, bool tombstone, bool inLog)
     {
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
+        if (record.Key.IsEmpty)
+        {
+            throw new FormatException("a record has no key");
+        }
+
         RecordAddress address = _pages.Append(bytes.Length, sub, tombstone, out Span<byte> into);
         bytes.CopyTo(into);
         RevisionItem item = new() { Main = record.ModRevision, Address = address };

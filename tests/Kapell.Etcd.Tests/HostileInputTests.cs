@@ -92,6 +92,19 @@ public sealed class HostileInputTests
         File.Delete(path);
     }
 
+    /// <summary>Found by the fuzzer: the library that reads YAML has other exceptions than its own for these.</summary>
+    [Theory]
+    [InlineData("name: n1\n[\uFFFDta-dir: GqyX/tmp/x\nlis'en-en-")]
+    [InlineData("name: n1\n? ]")]
+    public void A_configuration_that_is_no_yaml_is_refused(string text)
+    {
+        string path = Path.GetTempFileName();
+        File.WriteAllText(path, text);
+        FlagException refusal = Assert.Throws<FlagException>(() => new EtcdFlags().Parse(["--config-file", path], static _ => null));
+        Assert.Contains("error loading the configuration file", refusal.Message, StringComparison.Ordinal);
+        File.Delete(path);
+    }
+
     [Fact]
     public async Task A_path_that_is_none_ends_the_stream()
     {

@@ -42,6 +42,11 @@ public static class YamlToJson
         {
             throw new StatusException(Status.BadRequest($"error converting YAML to JSON: yaml: line {e.Start.Line}: {e.InnerException?.Message ?? e.Message}"));
         }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // The library's, for some text that is no YAML.
+            throw new StatusException(Status.BadRequest($"error converting YAML to JSON: yaml: {e.Message}"));
+        }
     }
 
     /// <summary>A plain scalar's value by YAML 1.1's rules, as gopkg.in/yaml.v2 resolves them.</summary>

@@ -148,7 +148,19 @@ public sealed class KeyOrderTests
         }
     }
 
-    private static MvccStore Reload(MvccStore store)
+    /// <summary>Found by the fuzzer: of no bytes, but marked as a deletion.</summary>
+    [Fact]
+    public void A_checkpoint_with_a_record_of_nothing_is_refused()
+    {
+        using MvccStore store = new();
+        byte[] bytes = Checkpoint(store);
+        byte[] wrong = [.. bytes[..^4], 0, 0, 0, 0x80, 0, 0, 0, 0, .. bytes[^4..]];
+        Assert.Throws<InvalidDataException>(() => CheckpointLoader.Load(new MemoryStream(wrong)));
+    }
+
+    private static MvccStore Reload(MvccStore store) => CheckpointLoader.Load(new MemoryStream(Checkpoint(store)));
+
+    private static byte[] Checkpoint(MvccStore store)
     {
         ArrayBufferWriter<byte> bytes = new();
         CheckpointSource source = store.BeginCheckpoint();
@@ -157,7 +169,7 @@ public sealed class KeyOrderTests
         }
 
         source.End();
-        return CheckpointLoader.Load(new MemoryStream(bytes.WrittenSpan.ToArray()));
+        return bytes.WrittenSpan.ToArray();
     }
 
     private static void Put(MvccStore store, byte[] key) => Write(store, () => store.Put(key, BitConverter.GetBytes(store.Revision), 0));

@@ -16,6 +16,14 @@ public sealed class YamlTests
     public void Yaml_becomes_the_json_kubernetes_sees(string yaml, string json) =>
         Assert.Equal(json, Encoding.UTF8.GetString(YamlToJson.ToUtf8(Encoding.UTF8.GetBytes(yaml), out _)));
 
+    /// <summary>The library that reads YAML has other exceptions than its own for some of these.</summary>
+    [Theory]
+    [InlineData("name: n1\n[\uFFFDta-dir: GqyX/tmp/x\nlis'en-en-")]
+    [InlineData("name: n1\n? ]")]
+    [InlineData("a: [")]
+    public void What_is_no_yaml_is_a_bad_request(string yaml) =>
+        Assert.Equal(400, Assert.Throws<StatusException>(() => YamlToJson.ConvertAll(Encoding.UTF8.GetBytes(yaml))).Code);
+
     [Fact]
     public void Documents_of_a_stream_are_split_and_empty_ones_left_out() =>
         Assert.Equal(["{\"a\":1}", "{\"b\":2}"],
