@@ -15,6 +15,9 @@ internal static class ClusterJoin
     // etcd: server/etcdserver/cluster_util.go. One that is not there is found out by connecting; one that is slow may have much to do.
     private static readonly TimeSpan AskTimeout = TimeSpan.FromSeconds(10);
 
+    // Founders mostly start together, and behind something that takes connections for them nobody may be there yet.
+    private static readonly TimeSpan FounderTimeout = TimeSpan.FromSeconds(4);
+
     /// <summary>The founders, numbered as every one of them numbers them.</summary>
     public static Founding New(EtcdOptions options)
     {
@@ -36,7 +39,7 @@ internal static class ClusterJoin
     /// <exception cref="InvalidDataException">The cluster is there already and has seen this member.</exception>
     public static async Task RefuseSecondLifeAsync(EtcdOptions options, Founding founding, HttpClient client, CancellationToken cancellation)
     {
-        IEnumerable<Task<ClusterView?>> asked = OthersUrls(options).Select(url => AskAsync(url, client, cancellation));
+        IEnumerable<Task<ClusterView?>> asked = OthersUrls(options).Select(url => AskAsync(url, client, FounderTimeout, cancellation));
         foreach (ClusterView view in (await Task.WhenAll(asked)).OfType<ClusterView>())
         {
             if (view.ClusterId != founding.ClusterId)
@@ -66,7 +69,7 @@ internal static class ClusterJoin
     public static async Task<Founding> ExistingAsync(EtcdOptions options, HttpClient client, CancellationToken cancellation)
     {
         string[] urls = [.. OthersUrls(options)];
-        ClusterView view = (await Task.WhenAll(urls.Select(url => AskAsync(url, client, cancellation)))).OfType<ClusterView>().FirstOrDefault()
+        ClusterView view = (await Task.WhenAll(urls.Select(url => AskAsync(url, client, AskTimeout, cancellation)))).OfType<ClusterView>().FirstOrDefault()
             ?? throw new InvalidDataException(
                 $"cannot fetch cluster info from peer urls: none of {string.Join(", ", urls)} answers; start the other members first");
         HashSet<string> own = [.. options.InitialAdvertisePeerUrls];
@@ -86,10 +89,10 @@ internal static class ClusterJoin
     private static IEnumerable<string> OthersUrls(EtcdOptions options) =>
         options.InitialCluster.Where(m => m.Name != options.Name).Select(static m => m.Url).Distinct();
 
-    private static async Task<ClusterView?> AskAsync(string url, HttpClient client, CancellationToken cancellation)
+    private static async Task<ClusterView?> AskAsync(string url, HttpClient client, TimeSpan patience, CancellationToken cancellation)
     {
         using CancellationTokenSource timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        timeout.CancelAfter(AskTimeout);
+        timeout.CancelAfter(patience);
         try
         {
             using HttpRequestMessage request = PeerAddress.Request(HttpMethod.Get, url, PeerProtocol.ViewPath);

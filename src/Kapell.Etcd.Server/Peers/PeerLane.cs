@@ -25,8 +25,10 @@ internal sealed class PeerLane : IAsyncDisposable
     private static readonly TimeSpan WriteTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan WriteLook = TimeSpan.FromSeconds(1);
 
-    // To the first answer, for which a busy machine may need seconds: who gives up too early begins again and again.
-    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(10);
+    // To the first answer, for which a busy machine may need seconds: who gives up too early begins again and again, most of all with TLS.
+    // Something may take connections for a member that is not there yet. etcd: rafthttp ConnReadTimeout
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan TlsConnectTimeout = TimeSpan.FromSeconds(10);
 
     private readonly PeerContext _context;
     private readonly MemberId _to;
@@ -203,7 +205,7 @@ internal sealed class PeerLane : IAsyncDisposable
         request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
         request.Headers.TryAddWithoutValidation("Upgrade", PeerProtocol.UpgradeName);
         using CancellationTokenSource timeout = CancellationTokenSource.CreateLinkedTokenSource(_stopping.Token);
-        timeout.CancelAfter(ConnectTimeout);
+        timeout.CancelAfter(request.RequestUri?.Scheme == Uri.UriSchemeHttps ? TlsConnectTimeout : ConnectTimeout);
         HttpResponseMessage response = await AnswerAsync(request, timeout.Token);
         if (response.StatusCode == HttpStatusCode.SwitchingProtocols)
         {
