@@ -11,7 +11,7 @@ internal static class MessageGate
 
     public static StepResult Judge(RaftCore core, Message message)
     {
-        if (message.To != core.Id || message.From == core.Id || message.From.IsNone)
+        if (message.To != core.Id || message.From == core.Id || message.From.IsNone || !IsPossible(core, message))
         {
             return StepResult.Malformed;
         }
@@ -26,11 +26,11 @@ internal static class MessageGate
         {
             ForwardedProposal m => m.Term == Term.Zero && m.Entries.Count > 0,
             ReadIndexRequest or TransferRequest => message.Term == Term.Zero,
-            AppendRequest m => m.Term > Term.Zero && m.Previous.Index.Value <= IndexMax && Follow(m),
+            AppendRequest m => m.Term > Term.Zero && Follow(m),
             InstallSnapshot m => m.Term > Term.Zero && m.Snapshot.Position.Term <= m.Term && !m.Snapshot.ConfState.Voters.IsEmpty,
             _ => message.Term > Term.Zero,
         };
-        return wellFormed && IsPossible(core, message) ? StepResult.Taken : StepResult.Malformed;
+        return wellFormed ? StepResult.Taken : StepResult.Malformed;
     }
 
     public static void AnswerOlderTerm(RaftCore core, Message message)
@@ -56,7 +56,7 @@ internal static class MessageGate
     {
         ulong index = message switch
         {
-            AppendRequest m => m.Commit.Value,
+            AppendRequest m => Math.Max(m.Commit.Value, m.Previous.Index.Value),
             AppendResponse m => Math.Max(m.Index.Value, m.Hint.Index.Value),
             Heartbeat m => m.Commit.Value,
             InstallSnapshot m => m.Snapshot.Position.Index.Value,
