@@ -51,8 +51,6 @@ internal abstract class LightCall(string path)
     /// <summary>The call's last word.</summary>
     public abstract void End(Status status);
 
-    public void Fail(Status status) => End(status);
-
     protected abstract void Message(ReadOnlySpan<byte> payload);
 }
 

@@ -85,7 +85,7 @@ internal sealed class LightConnection : IDisposable
             }
         }
 
-        call.Fail(_broken.Value);
+        call.End(_broken.Value);
     }
 
     /// <summary>The call is of no more interest.</summary>
@@ -102,7 +102,7 @@ internal sealed class LightConnection : IDisposable
             }
         }
 
-        call.Fail(new Status(StatusCode.Cancelled, "cancelled"));
+        call.End(new Status(StatusCode.Cancelled, "cancelled"));
     }
 
     public void Dispose() => Break(new Status(StatusCode.Cancelled, "the connection was closed"));
@@ -285,7 +285,7 @@ internal sealed class LightConnection : IDisposable
                 TakeHeaders(head, payload);
                 break;
             case FrameType.ResetStream:
-                Remove(head.Stream)?.Fail(new Status(StatusCode.Unavailable, $"the stream was reset: {BinaryPrimitives.ReadUInt32BigEndian(payload)}"));
+                Remove(head.Stream)?.End(new Status(StatusCode.Unavailable, $"the stream was reset: {BinaryPrimitives.ReadUInt32BigEndian(payload)}"));
                 break;
             case FrameType.Settings when !head.Has(FrameHead.Ack):
                 lock (_lock)
@@ -354,7 +354,7 @@ internal sealed class LightConnection : IDisposable
     {
         if (head.Has(FrameHead.EndStream))
         {
-            Remove(head.Stream)?.Fail(new Status(StatusCode.Internal, "the server ended the stream without a status"));
+            Remove(head.Stream)?.End(new Status(StatusCode.Internal, "the server ended the stream without a status"));
         }
     }
 
@@ -388,7 +388,7 @@ internal sealed class LightConnection : IDisposable
         _socket.Dispose();
         foreach (LightCall call in left)
         {
-            call.Fail(status);
+            call.End(status);
         }
     }
 }
