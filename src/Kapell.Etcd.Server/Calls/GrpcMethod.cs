@@ -18,6 +18,9 @@ internal abstract class GrpcMethod(string fullName, MethodCount count)
     /// <summary>A call goes on until somebody ends it: a watch, keep-alives.</summary>
     public virtual bool IsEndless => false;
 
+    /// <summary>Of the streams from the server alone, a snapshot and a range end by themselves.</summary>
+    public static bool NeverEnds(string name, bool clientStreams) => clientStreams || name is "Observe" or "Watch";
+
     public abstract GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream);
 }
 
@@ -108,8 +111,7 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
 {
     public override bool IsStream => true;
 
-    // Of the streams from the server alone, a snapshot and a range end by themselves.
-    public override bool IsEndless => method.Type == MethodType.DuplexStreaming || method.Name is "Observe" or "Watch";
+    public override bool IsEndless => NeverEnds(method.Name, method.Type is MethodType.DuplexStreaming or MethodType.ClientStreaming);
 
     public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {

@@ -41,7 +41,7 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
 
         (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(
-            context.RequestAborted, method.IsClientStreaming || method.Name == "Observe" ? stopping : CancellationToken.None);
+            context.RequestAborted, GrpcMethod.NeverEnds(method.Name, method.IsClientStreaming) ? stopping : CancellationToken.None);
         GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor, ending.Token);
         InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
         try
