@@ -7,9 +7,8 @@ public delegate void RevisionSink(RevisionKey key, in KeyValueRecord record);
 
 /// <summary>
 /// The store at one revision in the order of revisions, in pieces: what was written up to the compacted revision and is still the
-/// state there, then every change since. First <see cref="Collect"/> until it is done, then <see cref="Arrange"/>, then <see cref="Next"/>.
-/// The first and the last need what a reader needs, the second, which takes long, nothing, and <see cref="End"/> the owner. Holds 24 bytes
-/// a key that has not changed since the compaction.
+/// state there, then every change since. First <see cref="Find"/>, then <see cref="Next"/>, which needs what a reader needs, until it is done;
+/// <see cref="End"/> needs the owner. Holds 24 bytes a key that has not changed since the compaction, twice that while it puts them in order.
 /// </summary>
 public sealed unsafe class RevisionSource
 {
@@ -27,7 +26,6 @@ public sealed unsafe class RevisionSource
     private byte[] _lastKey = [];
     private long _position;
     private int _nextBase;
-    private bool _collected;
     private bool _anything;
     private bool _ended;
 
@@ -52,49 +50,20 @@ public sealed unsafe class RevisionSource
 
     public IReadOnlyList<LeaseInfo> Leases { get; }
 
-    /// <summary>Finds what is older than the log; false when all is found.</summary>
-    public bool Collect(int budget)
+    /// <summary>Finds what is older than the log, and puts it in order, which takes long and needs nothing of the store.</summary>
+    /// <param name="guarded">Does a piece of work while nobody changes the store.</param>
+    /// <param name="budget">About how many bytes a piece looks at.</param>
+    public void Find(Action<Action> guarded, int budget, CancellationToken stopping)
     {
-        Check.That(!_ended);
-        if (_collected || CompactRevision == 0)
+        Check.That(_base is null && !_ended);
+        bool more = CompactRevision > 0;
+        while (more)
         {
-            _collected = true;
-            return false;
+            stopping.ThrowIfCancellationRequested();
+            guarded(() => more = Collect(budget));
         }
 
-        KeyIndex index = _store.Index;
-        KeyCursor cursor = index.LowerBound(_lastKey);
-        for (KeyEntry* entry = index.At(cursor); entry != null; entry = index.At(cursor), budget -= EntryCost)
-        {
-            if (budget <= 0)
-            {
-                _lastKey = KeyIndex.Key(entry).ToArray();
-                return true;
-            }
-
-            Look(entry);
-            index.Next(ref cursor);
-        }
-
-        _collected = true;
-        return false;
-    }
-
-    /// <summary>Puts what was found in order.</summary>
-    public void Arrange()
-    {
-        Check.That(_collected && _base is null);
-        Item[] all = new Item[_found.Sum(static c => c.Count)];
-        int at = 0;
-        foreach (List<Item> chunk in _found)
-        {
-            chunk.CopyTo(all, at);
-            at += chunk.Count;
-        }
-
-        _found.Clear();
-        Array.Sort(all, static (a, b) => a.Main != b.Main ? a.Main.CompareTo(b.Main) : a.Sub.CompareTo(b.Sub));
-        _base = all;
+        Arrange();
     }
 
     /// <summary>Gives about <paramref name="budget"/> bytes more; false when all was given.</summary>
@@ -138,6 +107,41 @@ public sealed unsafe class RevisionSource
         Check.That(!_ended);
         _ended = true;
         _store.Unpin();
+    }
+
+    /// <summary>False when all is found.</summary>
+    private bool Collect(int budget)
+    {
+        KeyIndex index = _store.Index;
+        KeyCursor cursor = index.LowerBound(_lastKey);
+        for (KeyEntry* entry = index.At(cursor); entry != null; entry = index.At(cursor), budget -= EntryCost)
+        {
+            if (budget <= 0)
+            {
+                _lastKey = KeyIndex.Key(entry).ToArray();
+                return true;
+            }
+
+            Look(entry);
+            index.Next(ref cursor);
+        }
+
+        return false;
+    }
+
+    private void Arrange()
+    {
+        Item[] all = new Item[_found.Sum(static c => c.Count)];
+        int at = 0;
+        foreach (List<Item> chunk in _found)
+        {
+            chunk.CopyTo(all, at);
+            at += chunk.Count;
+        }
+
+        _found.Clear();
+        Array.Sort(all, static (a, b) => a.Main != b.Main ? a.Main.CompareTo(b.Main) : a.Sub.CompareTo(b.Sub));
+        _base = all;
     }
 
     private void Look(KeyEntry* entry)

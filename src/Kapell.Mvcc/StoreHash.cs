@@ -11,44 +11,32 @@ public sealed class StoreHash
 {
     private readonly RevisionSource _source;
     private readonly byte[] _key = new byte[RevisionKey.BytesMax];
+    private uint _value = Crc32C.Compute("key"u8);
 
     internal StoreHash(RevisionSource source) => _source = source;
-
-    public long Revision => _source.Revision;
-
-    /// <summary>As of the beginning; 0 before the first compaction.</summary>
-    public long CompactRevision => _source.CompactRevision;
-
-    /// <summary>When all was taken in.</summary>
-    public uint Value { get; private set; } = Crc32C.Compute("key"u8);
 
     /// <summary>All at once: for who owns the store.</summary>
     public static uint Compute(MvccStore store, long revision)
     {
         StoreHash hash = store.BeginHash(revision);
-        while (hash.Collect(int.MaxValue))
-        {
-            // Until all is found.
-        }
-
-        hash.Arrange();
-        while (hash.Next(int.MaxValue))
-        {
-            // Until all is taken in.
-        }
-
+        uint value = hash.Take(static work => work(), int.MaxValue, CancellationToken.None);
         hash.End();
-        return hash.Value;
+        return value;
     }
 
-    /// <inheritdoc cref="RevisionSource.Collect"/>
-    public bool Collect(int budget) => _source.Collect(budget);
+    /// <inheritdoc cref="RevisionSource.Find"/>
+    public uint Take(Action<Action> guarded, int budget, CancellationToken stopping)
+    {
+        _source.Find(guarded, budget, stopping);
+        bool more = true;
+        while (more)
+        {
+            stopping.ThrowIfCancellationRequested();
+            guarded(() => more = _source.Next(Add, budget));
+        }
 
-    /// <inheritdoc cref="RevisionSource.Arrange"/>
-    public void Arrange() => _source.Arrange();
-
-    /// <summary>Takes about <paramref name="budget"/> bytes more in; false when all was.</summary>
-    public bool Next(int budget) => _source.Next(Add, budget);
+        return _value;
+    }
 
     /// <inheritdoc cref="RevisionSource.End"/>
     public void End() => _source.End();
@@ -56,9 +44,9 @@ public sealed class StoreHash
     private void Add(RevisionKey key, in KeyValueRecord record)
     {
         int length = key.Write(_key);
-        Value = Crc32C.Append(Value, _key.AsSpan(0, length));
+        _value = Crc32C.Append(_value, _key.AsSpan(0, length));
 
         // In the database a deletion has nothing but its key.
-        Value = Crc32C.Append(Value, key.IsTombstone ? record.KeyField : record.Bytes);
+        _value = Crc32C.Append(_value, key.IsTombstone ? record.KeyField : record.Bytes);
     }
 }

@@ -68,11 +68,10 @@ internal static class ComparisonEndpoints
             return;
         }
 
-        long compacted = taken.CompactRevision == 0 ? -1 : taken.CompactRevision;
         context.Response.Headers[PeerProtocol.ClusterHeader] = cluster;
         context.Response.ContentType = "application/json";
         await context.Response.WriteAsync(
-            $"{{\"header\":{{\"revision\":{taken.StoreRevision}}},\"hash\":{taken.Hash},\"compact_revision\":{compacted},\"hash_revision\":{taken.Revision}}}", context.RequestAborted);
+            $"{{\"header\":{{\"revision\":{taken.StoreRevision}}},\"hash\":{taken.Hash},\"compact_revision\":{taken.CompactRevision},\"hash_revision\":{taken.Revision}}}", context.RequestAborted);
     }
 
     private static async Task<long?> RevisionAsync(HttpContext context)

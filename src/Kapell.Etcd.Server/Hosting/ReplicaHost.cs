@@ -359,8 +359,13 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         {
             return await completion.Task.WaitAsync(RequestTimeout, _time, cancellation);
         }
-        catch (Exception e) when (e is TimeoutException or OperationCanceledException && !completion.TrySetCanceled(CancellationToken.None))
+        catch (Exception e) when (e is TimeoutException or OperationCanceledException)
         {
+            if (completion.TrySetCanceled(CancellationToken.None))
+            {
+                throw;
+            }
+
             // It was done just now.
             return await completion.Task;
         }
@@ -376,7 +381,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             _thread.Join();
         }
 
-        Hashes.Dispose();
+        await Hashes.DisposeAsync();
         _checkpoints.Dispose();
         _log.Dispose();
         _replica.Dispose();

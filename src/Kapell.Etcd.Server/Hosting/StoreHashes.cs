@@ -5,32 +5,34 @@ namespace Kapell.Etcd.Server.Hosting;
 
 /// <summary>A hash of the store, and of which part of its history it is.</summary>
 /// <param name="StoreRevision">When it was asked for.</param>
-/// <param name="CompactRevision">0 before the first compaction.</param>
+/// <param name="CompactRevision">-1 before the first compaction, as etcd says it.</param>
 public readonly record struct HashedStore(long StoreRevision, long Revision, long CompactRevision, uint Hash);
 
 /// <summary>
 /// Hashes of this member's store for who asks, one at a time, taken in pieces between the writes: a store of ten million keys takes seconds.
 /// The last few are remembered, for when their revision has been compacted: what was there before is gone then. etcd: mvcc/hash.go
 /// </summary>
-public sealed class StoreHashes(ReplicaHost host) : IDisposable
+public sealed class StoreHashes(ReplicaHost host) : IAsyncDisposable
 {
     // etcd: hash.go hashStorageMaxSize
     private const int RememberedMax = 10;
     private const int PieceBytes = 512 * 1024;
 
     private readonly SemaphoreSlim _turn = new(1);
+    private readonly CancellationTokenSource _stopping = new();
     private readonly Queue<HashedStore> _remembered = new(); // Locked for itself.
 
     /// <param name="revision">0 for the newest.</param>
     /// <exception cref="Grpc.Core.RpcException">The revision is not there.</exception>
     public async Task<HashedStore> TakeAsync(long revision, CancellationToken cancellation)
     {
-        await _turn.WaitAsync(cancellation);
+        using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _stopping.Token);
+        await _turn.WaitAsync(ending.Token);
         try
         {
             (HashedStore known, StoreHash? hash) = await host.OwnAsync(
-                replica => Begin(replica.Applier.Store, revision), static begun => begun.Hash?.End(), cancellation);
-            return hash is null ? known : Remember(known with { Hash = await TakeAsync(hash, cancellation) });
+                replica => Begin(replica.Applier.Store, revision), static begun => begun.Hash?.End(), ending.Token);
+            return hash is null ? known : Remember(known with { Hash = await TakeAsync(hash, ending.Token) });
         }
         finally
         {
@@ -38,7 +40,14 @@ public sealed class StoreHashes(ReplicaHost host) : IDisposable
         }
     }
 
-    public void Dispose() => _turn.Dispose();
+    /// <summary>Ends when nobody reads the store for a hash any more: it may be freed then.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        await _turn.WaitAsync();
+        _turn.Dispose();
+        _stopping.Dispose();
+    }
 
     private (HashedStore Known, StoreHash? Hash) Begin(MvccStore store, long revision)
     {
@@ -47,7 +56,7 @@ public sealed class StoreHashes(ReplicaHost host) : IDisposable
             throw error.ToException();
         }
 
-        HashedStore known = new(store.Revision, revision <= 0 ? store.Revision : revision, store.CompactRevision, 0);
+        HashedStore known = new(store.Revision, revision <= 0 ? store.Revision : revision, store.CompactRevision == 0 ? -1 : store.CompactRevision, 0);
         lock (_remembered)
         {
             foreach (HashedStore before in _remembered)
@@ -67,30 +76,11 @@ public sealed class StoreHashes(ReplicaHost host) : IDisposable
     {
         try
         {
-            await Task.Run(() => Take(hash, cancellation), CancellationToken.None);
-            return hash.Value;
+            return await Task.Run(() => hash.Take(host.WhileUnchanged, PieceBytes, cancellation), CancellationToken.None);
         }
         finally
         {
             host.PostOwned(hash.End);
-        }
-    }
-
-    private void Take(StoreHash hash, CancellationToken cancellation)
-    {
-        bool more = true;
-        while (more)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            host.WhileUnchanged(() => more = hash.Collect(PieceBytes));
-        }
-
-        hash.Arrange();
-        more = true;
-        while (more)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            host.WhileUnchanged(() => more = hash.Next(PieceBytes));
         }
     }
 

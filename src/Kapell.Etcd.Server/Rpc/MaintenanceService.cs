@@ -108,9 +108,7 @@ public sealed class MaintenanceService(
         {
             Header = host.Header.ToMessage(taken.StoreRevision),
             Hash = taken.Hash,
-
-            // etcd: -1 before the first compaction.
-            CompactRevision = taken.CompactRevision == 0 ? -1 : taken.CompactRevision,
+            CompactRevision = taken.CompactRevision,
             HashRevision = taken.Revision,
         };
     }

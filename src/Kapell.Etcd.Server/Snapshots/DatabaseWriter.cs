@@ -49,17 +49,10 @@ internal static class DatabaseWriter
 
     private static void WriteKeys(BoltWriter writer, RevisionSource source, Action<Action> guarded, CancellationToken stopping)
     {
-        bool more = true;
-        while (more)
-        {
-            stopping.ThrowIfCancellationRequested();
-            guarded(() => more = source.Collect(PieceBytes));
-        }
-
-        source.Arrange();
+        source.Find(guarded, PieceBytes, stopping);
         writer.BeginBucket(Name(DatabaseBuckets.Key));
         ArrayBufferWriter<byte> piece = new(PieceBytes);
-        more = true;
+        bool more = true;
         while (more)
         {
             stopping.ThrowIfCancellationRequested();

@@ -237,17 +237,9 @@ public sealed class StoreModelTests
         private static uint HashBitByBit(MvccStore store, long revision)
         {
             StoreHash hash = store.BeginHash(revision);
-            while (hash.Collect(40))
-            {
-            }
-
-            hash.Arrange();
-            while (hash.Next(50))
-            {
-            }
-
+            uint value = hash.Take(static work => work(), 40, CancellationToken.None);
             hash.End();
-            return hash.Value;
+            return value;
         }
 
         /// <summary>Through the order of revisions, as a database has it.</summary>
@@ -260,11 +252,7 @@ public sealed class StoreModelTests
                 builder.AddLease(lease.Id, lease.Ttl);
             }
 
-            while (source.Collect(40))
-            {
-            }
-
-            source.Arrange();
+            source.Find(static work => work(), 40, CancellationToken.None);
             void Take(RevisionKey key, in KeyValueRecord record) => builder.Add(key, record.Bytes);
             while (source.Next(Take, 50))
             {
