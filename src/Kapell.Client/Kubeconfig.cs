@@ -59,8 +59,8 @@ public sealed class Kubeconfig
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException)
         {
-            // The library's, for some text that is no YAML.
-            throw new KubeconfigException($"error loading config file \"{source}\": yaml: {e.Message}");
+            // The library's for some text that is no YAML; its words say nothing of that.
+            throw new KubeconfigException($"error loading config file \"{source}\": yaml: it is not valid YAML");
         }
     }
 

@@ -49,10 +49,14 @@ internal static class EtcdConfigFile
                 Take(root, "", flags, known);
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or YamlException or InvalidOperationException or ArgumentException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or YamlException)
         {
-            // The last two are the library's for some text that is no YAML.
             throw new FlagException($"error loading the configuration file {path}: {e.Message}");
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            // The library's for some text that is no YAML; its words say nothing of that.
+            throw new FlagException($"error loading the configuration file {path}: it is not valid YAML");
         }
     }
 

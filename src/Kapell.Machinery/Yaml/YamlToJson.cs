@@ -44,8 +44,8 @@ public static class YamlToJson
         }
         catch (Exception e) when (e is InvalidOperationException or ArgumentException)
         {
-            // The library's, for some text that is no YAML.
-            throw new StatusException(Status.BadRequest($"error converting YAML to JSON: yaml: {e.Message}"));
+            // The library's for some text that is no YAML; its words say nothing of that.
+            throw new StatusException(Status.BadRequest("error converting YAML to JSON: yaml: it is not valid YAML"));
         }
     }
 
