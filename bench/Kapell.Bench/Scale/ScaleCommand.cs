@@ -100,6 +100,7 @@ internal static class ScaleCommand
         ScaleOptions options, ScaleLoad load, long keys, TextWriter output, CancellationToken cancellation)
     {
         LatencyRecorder latency = new();
+        LatencyRecorder lateness = new();
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;
         async Task CompactAsync()
@@ -120,7 +121,7 @@ internal static class ScaleCommand
         }
 
         Task compactor = CompactAsync();
-        await load.SteadyAsync(options.Rate.Value, options.Duration.Value, keys, latency, cancellation);
+        await load.SteadyAsync(options.Rate.Value, options.Duration.Value, keys, latency, lateness, cancellation);
         await compacting.CancelAsync();
         await compactor;
         long resident = ServerProcess.Sample(options.ServerPid.Value)?.ResidentBytes ?? 0;
@@ -134,6 +135,9 @@ internal static class ScaleCommand
         }
 
         await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  longest: {latency.Max.TotalMilliseconds:F2} ms"));
+        await output.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture,
+            $"  sent late by the generator itself: p99 {lateness.Quantile(0.99).TotalMilliseconds:F2}, p99.9 {lateness.Quantile(0.999).TotalMilliseconds:F2}, longest {lateness.Max.TotalMilliseconds:F2} ms"));
         foreach ((double upTo, long count) in latency.ByMilliseconds([0.5, 1, 2, 5, 10, 20, 50, 100, 1000, double.PositiveInfinity]))
         {
             await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  up to {upTo,6} ms: {count}"));

@@ -117,11 +117,11 @@ internal sealed class ScaleLoad : IDisposable
     /// Sends at the rate, whoever is late; each latency counts from when its put was due. By a thread of its own: the platform's timers are
     /// late by a millisecond or two.
     /// </summary>
-    public Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation) =>
+    public Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, CancellationToken cancellation) =>
         Task.Factory.StartNew(
-            () => Steady(rate, duration, keys, latency, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+            () => Steady(rate, duration, keys, latency, lateness, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
 
-    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, CancellationToken cancellation)
+    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, CancellationToken cancellation)
     {
         Prng prng = new(11);
         long begin = Stopwatch.GetTimestamp();
@@ -133,6 +133,7 @@ internal sealed class ScaleLoad : IDisposable
             for (; sent < due; sent++)
             {
                 long dueAt = begin + (long)((sent + 1.0) / rate * Stopwatch.Frequency);
+                lateness.Record(dueAt);
                 pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, cancellation));
             }
 

@@ -32,6 +32,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private const int MaintenanceStepMax = 1024;
     private static readonly TimeSpan MaintenanceStepTime = TimeSpan.FromMilliseconds(1);
     private const int RoundsForOthers = 6;
+    private const int FewWaiting = 2;
     private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan VerySlowApply = TimeSpan.FromSeconds(0.5);
 
@@ -401,11 +402,12 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     /// <summary>
     /// The end of a batch on another thread: that thread takes the turn, unless one is being taken, which will find what was posted. When
-    /// there is more to do than a few rounds, the owner's thread goes on, for the other one has sockets to hear.
+    /// more waits after a round than what comes of it, the owner's thread goes on: a round waits for the disk, and the other thread has
+    /// sockets to hear, which would wait with it for what the sockets of others ask for.
     /// </summary>
     void IDeferred.Run()
     {
-        if (TryTurns(RoundsForOthers) && !_inbox.IsEmpty)
+        if (TryTurns(isOwnThread: false) && !_inbox.IsEmpty)
         {
             WakeOwner();
         }
@@ -436,7 +438,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         {
             Interlocked.Exchange(ref _signaled, 0);
             LookAtClock();
-            TryTurns(int.MaxValue);
+            TryTurns(isOwnThread: true);
             MaintainBetweenTurns();
         }
 
@@ -452,11 +454,13 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     }
 
     /// <summary>
-    /// Takes turns while there is something to do, <paramref name="rounds"/> at most. Only one thread at a time does; false when another is
-    /// at it.
+    /// Takes turns while there is something to do; a thread with other duties only a few rounds, and while few wait. Only one thread at a time
+    /// does; false when another is at it.
     /// </summary>
-    private bool TryTurns(int rounds)
+    private bool TryTurns(bool isOwnThread)
     {
+        int rounds = 0;
+        bool GoesOn() => !_inbox.IsEmpty && (isOwnThread || (rounds < RoundsForOthers && Volatile.Read(ref _queued) <= FewWaiting));
         do
         {
             if (_inbox.IsEmpty)
@@ -475,9 +479,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 do
                 {
                     Round();
-                    rounds--;
+                    rounds++;
                 }
-                while (!_inbox.IsEmpty && rounds > 0 && !_stopping);
+                while (GoesOn() && !_stopping);
             }
             catch (Exception e)
             {
@@ -490,7 +494,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             _owner = 0;
             Interlocked.Exchange(ref _turn, 0);
         }
-        while (!_inbox.IsEmpty && rounds > 0);
+        while (GoesOn());
         return true;
     }
 
