@@ -184,6 +184,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         {
             RpcException rpc => rpc.Status,
             OperationCanceledException => new Status(StatusCode.Cancelled, "context canceled"),
+            TimeoutException => EtcdError.Timeout.ToException().Status, // The member's own patience with its turns: a disk that hangs.
             Google.Protobuf.InvalidProtocolBufferException e => new Status(StatusCode.Internal, "grpc: error unmarshalling request: " + e.Message),
             _ => new Status(StatusCode.Unknown, cause.Message),
         };
