@@ -26,6 +26,7 @@ internal sealed class BenchOptions
           suite             every operation on Kapell's store and etcd in turn: a table and charts
           watches           memory of the server per watch
           scale             growth of cost and memory with the number of keys, and a steady load on the full store
+          disk              the same steady load on a file, without a store
         """);
 
     public BenchOptions()

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Numerics;
 
 namespace Kapell.Bench;
@@ -43,6 +44,22 @@ internal sealed class LatencyRecorder
         }
 
         return TimeSpan.Zero;
+    }
+
+    /// <summary>Quantiles, the longest, and a histogram, a line each.</summary>
+    public async Task WriteAsync(TextWriter output)
+    {
+        foreach (double share in (double[])[0.5, 0.9, 0.99, 0.999, 0.9999])
+        {
+            await output.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture, $"  p{share * 100:0.##}: {Quantile(share).TotalMilliseconds:F2} ms"));
+        }
+
+        await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  longest: {Max.TotalMilliseconds:F2} ms"));
+        foreach ((double upTo, long count) in ByMilliseconds([0.5, 1, 2, 5, 10, 20, 50, 100, 1000, double.PositiveInfinity]))
+        {
+            await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  up to {upTo,6} ms: {count}"));
+        }
     }
 
     /// <summary>How many lie above the bound before and not above this one.</summary>

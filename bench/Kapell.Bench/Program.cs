@@ -14,6 +14,7 @@ try
     return args switch
     {
         ["scale", .. string[] rest] => await ScaleCommand.RunAsync(rest, Console.Out, stopping.Token),
+        ["disk", .. string[] rest] => await DiskCommand.RunAsync(rest, Console.Out, stopping.Token),
         ["watches", .. string[] rest] => await WatchesCommand.RunAsync(rest, Console.Out, stopping.Token),
         ["suite", .. string[] rest] => await SuiteCommand.RunAsync(rest, Console.Out, stopping.Token),
         _ => await BenchCommand.RunAsync(args, Console.Out, stopping.Token),

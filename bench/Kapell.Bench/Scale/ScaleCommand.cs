@@ -128,20 +128,10 @@ internal static class ScaleCommand
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture,
             $"\n{latency.Total()} puts at {options.Rate.Value}/s in {options.Duration.Value.TotalSeconds:F0} s, {compactions} compactions, rss {resident / 1e6:F0} MB"));
-        foreach (double share in (double[])[0.5, 0.9, 0.99, 0.999, 0.9999])
-        {
-            await output.WriteLineAsync(string.Create(
-                CultureInfo.InvariantCulture, $"  p{share * 100:0.##}: {latency.Quantile(share).TotalMilliseconds:F2} ms"));
-        }
-
-        await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  longest: {latency.Max.TotalMilliseconds:F2} ms"));
+        await latency.WriteAsync(output);
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture,
             $"  sent late by the generator itself: p99 {lateness.Quantile(0.99).TotalMilliseconds:F2}, p99.9 {lateness.Quantile(0.999).TotalMilliseconds:F2}, longest {lateness.Max.TotalMilliseconds:F2} ms"));
-        foreach ((double upTo, long count) in latency.ByMilliseconds([0.5, 1, 2, 5, 10, 20, 50, 100, 1000, double.PositiveInfinity]))
-        {
-            await output.WriteLineAsync(string.Create(CultureInfo.InvariantCulture, $"  up to {upTo,6} ms: {count}"));
-        }
     }
 
     private static void WriteChart(string file, List<SizeCost> costs)
