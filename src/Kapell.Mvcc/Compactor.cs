@@ -68,7 +68,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
             Check.That(found);
             KeyEntry* entry = index.At(cursor);
             bool buried = item.Address.IsTombstone && item.Main < _target;
-            int dead = KeyEntry.IndexAt(entry, buried ? item.Main : item.Main - 1) + 1;
+            int dead = (buried ? KeyEntry.IndexOf(entry, item) : KeyEntry.IndexAt(entry, item.Main - 1)) + 1;
             for (int i = 0; i < dead; i++)
             {
                 pages.Release(entry->Items[i].Address);
@@ -126,13 +126,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
         KeyValueRecord record = KeyValueRecord.Parse(bytes);
         KeyEntry* entry = index.Find(record.Key);
         Check.That(entry != null);
-        int at = KeyEntry.IndexAt(entry, record.ModRevision);
-        while (entry->Items[at].Address.Record != from.Record)
-        {
-            Check.That(at > 0 && entry->Items[at - 1].Main == record.ModRevision);
-            at--;
-        }
-
+        int at = KeyEntry.IndexOf(entry, new LogItem { Main = record.ModRevision, Address = from });
         RecordAddress old = entry->Items[at].Address;
         RecordAddress moved = pages.Append(bytes.Length, RecordPages.SubOf(old), old.IsTombstone, out Span<byte> into);
         bytes.CopyTo(into);

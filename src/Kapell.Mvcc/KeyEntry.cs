@@ -103,4 +103,17 @@ internal unsafe struct KeyEntry
 
         return low;
     }
+
+    /// <summary>The index of a change that is there. A key may have several in one revision: deleted and put again by one transaction.</summary>
+    public static int IndexOf(KeyEntry* entry, LogItem change)
+    {
+        int at = IndexAt(entry, change.Main);
+        while (entry->Items[at].Address.Record != change.Address.Record)
+        {
+            Check.That(at > 0 && entry->Items[at - 1].Main == change.Main);
+            at--;
+        }
+
+        return at;
+    }
 }

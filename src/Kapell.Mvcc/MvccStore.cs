@@ -233,7 +233,8 @@ public sealed unsafe class MvccStore : IDisposable
         Check.That(!_writing);
         if (revision <= CompactRevision)
         {
-            return RevisionStatus.Compacted;
+            // Before the first compaction, one to the revision before everything does nothing. etcd: kvstore.go updateCompactRev, from -1 on
+            return revision == 0 && CompactRevision == 0 ? RevisionStatus.Ok : RevisionStatus.Compacted;
         }
 
         if (revision > Revision)

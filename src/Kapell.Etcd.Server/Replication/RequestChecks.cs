@@ -129,6 +129,8 @@ public static class RequestChecks
 
         public List<(ByteString Key, ByteString End)> Deletes { get; } = [];
 
-        public bool Deleted(ByteString key) => Deletes.Exists(d => KeyRange.Contains(d.Key.Span, d.End.Span, key.Span));
+        // A range without an end ("\0") is none here: etcd takes the end as the bytes that it is, so that no key lies before it.
+        public bool Deleted(ByteString key) => Deletes.Exists(
+            d => d.End.IsEmpty ? d.Key == key : key.Span.SequenceCompareTo(d.Key.Span) >= 0 && key.Span.SequenceCompareTo(d.End.Span) < 0);
     }
 }

@@ -93,7 +93,7 @@ internal sealed class TxnExecutor(MvccStore store)
         {
             EtcdError? error = op.RequestCase switch
             {
-                RequestOp.RequestOneofCase.RequestRange => ReplyEncoder.ToError(store.CheckRevision(op.RequestRange.Revision)),
+                RequestOp.RequestOneofCase.RequestRange => CheckRange(op.RequestRange),
                 RequestOp.RequestOneofCase.RequestPut => CheckPut(op.RequestPut),
                 RequestOp.RequestOneofCase.RequestTxn => CheckPlan(plan.Inner[nested++]),
                 _ => null,
@@ -106,6 +106,11 @@ internal sealed class TxnExecutor(MvccStore store)
 
         return null;
     }
+
+    // Alone, a negative revision asks for the newest; in a transaction it is one that is compacted, once there was a compaction. etcd: range.go
+    private EtcdError? CheckRange(RangeRequest request) => request.Revision < 0 && store.CompactRevision > 0
+        ? EtcdError.Compacted
+        : ReplyEncoder.ToError(store.CheckRevision(request.Revision));
 
     /// <summary>Everything of the response but the header.</summary>
     public void Run(Plan plan, ReplyWriter? writer)
@@ -176,6 +181,12 @@ internal sealed class TxnExecutor(MvccStore store)
     private void RunInner(Plan plan, ReplyWriter? writer)
     {
         int mark = writer?.Begin(4) ?? 0;
+        if (writer is not null)
+        {
+            // There, and empty. etcd: txn.go newTxnResp
+            writer.End(writer.Begin(1));
+        }
+
         Run(plan, writer);
         writer?.End(mark);
     }
