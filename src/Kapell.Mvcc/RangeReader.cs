@@ -5,7 +5,7 @@ internal static unsafe class RangeReader
 {
     public static void Read(MvccStore store, scoped in RangeQuery query, long at, RangeResult result)
     {
-        long limit = query.NeedsAll || query.Limit <= 0 ? long.MaxValue : query.Limit;
+        long limit = query.FetchMax;
         bool fetch = !query.CountOnly;
         KeyIndex index = store.Index;
         KeyCursor cursor = index.LowerBound(query.Key);
@@ -31,7 +31,7 @@ internal static unsafe class RangeReader
             }
         }
 
-        if (!query.NeedsAll)
+        if (!query.NeedsAll && !query.NeedsSort)
         {
             result.More = fetch && result.Count > result.Records.Count;
             return;
