@@ -192,7 +192,8 @@ public sealed class LeaseTable
         }
     }
 
-    internal nint[] KeysOf(long id) => [.. _leases[id].Keys];
+    /// <summary>None of a lease that is not there.</summary>
+    internal nint[] KeysOf(long id) => _leases.TryGetValue(id, out Lease? lease) ? [.. lease.Keys] : [];
 
     internal void Remove(long id)
     {

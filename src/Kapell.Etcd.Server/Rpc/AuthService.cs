@@ -67,7 +67,7 @@ public sealed class AuthService(ReplicaHost host, Proposer proposer, Authenticat
         caller =>
         {
             EtcdError? refusal = AuthErrors.Of(Table.JudgeAdministrator(caller));
-            Refuse(caller.Name == request.Name ? null : refusal);
+            Refuse((caller.Name ?? "") == request.Name ? null : refusal);
             AuthUser user = Table.FindUser(request.Name) ?? throw EtcdError.UserNotFound.ToException();
             AuthUserGetResponse response = new() { Header = Header() };
             response.Roles.AddRange(user.Roles);

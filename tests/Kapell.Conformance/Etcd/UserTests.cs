@@ -128,6 +128,25 @@ public sealed class UserTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task A_lease_that_is_not_there_is_no_matter_of_rights(StoreKind kind)
+    {
+        using StoreClient store = await StartAsync(kind);
+        Metadata bob = await LoginAsync(store, "bob", "b");
+        const string none = "NotFound: etcdserver: requested lease not found";
+        PutRequest put = new() { Key = StoreClient.Bytes("mine"), Lease = 99 };
+        Assert.Equal(none, await StoreClient.RefusalAsync(store.Leases.LeaseRevokeAsync(new LeaseRevokeRequest { ID = 99 }, bob)));
+        Assert.Equal(none, await StoreClient.RefusalAsync(store.Kv.PutAsync(put, bob)));
+        Assert.Equal(none, await StoreClient.RefusalAsync(store.Kv.TxnAsync(new TxnRequest { Success = { new RequestOp { RequestPut = put } } }, bob)));
+        Assert.Equal(-1, (await store.Leases.LeaseTimeToLiveAsync(new LeaseTimeToLiveRequest { ID = 99, Keys = true }, bob)).TTL);
+        using AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> keeping = store.Leases.LeaseKeepAlive(bob, cancellationToken: Cancellation);
+        await keeping.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = 99 }, Cancellation);
+        Assert.True(await keeping.ResponseStream.MoveNext(Cancellation));
+        Assert.Equal(0, keeping.ResponseStream.Current.TTL);
+        Assert.Empty((await GetAsync(store, "mine", bob)).Kvs);
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task Leases_end_by_themselves_also_with_users(StoreKind kind)
     {
         using StoreClient store = await StartAsync(kind);
