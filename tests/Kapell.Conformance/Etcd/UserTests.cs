@@ -142,7 +142,7 @@ public sealed class UserTests
         await keeping.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = 99 }, Cancellation);
         Assert.True(await keeping.ResponseStream.MoveNext(Cancellation));
         Assert.Equal(0, keeping.ResponseStream.Current.TTL);
-        Assert.Empty((await GetAsync(store, "mine", bob)).Kvs);
+        Assert.Equal(1, (await GetAsync(store, "mine", bob)).Kvs[0].Version);
     }
 
     [Theory]
