@@ -53,12 +53,11 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private readonly long _tickLength; // In the clock's units, as the next one.
     private long _nextTick; // Written by the owner of the turn.
     private ulong _nextRequest;
-    private readonly List<IPrompt> _prompt = []; // Of the owner's thread.
+    private readonly PromptAnswers _prompt = new();
     private long _maintainedAt; // When the last step ended.
     private int _maintenanceStep = MaintenanceStepMin;
     private volatile bool _isMaintenanceDue; // A step is in the inbox: never two, or whoever takes the turn would find the next one at its end.
     private int _turn; // 1 while a thread takes turns.
-    private int _owner; // That thread.
     private volatile bool _abandoned;
     private int _signaled;
     private int _isLookDue; // 1 while a look at the clock is in the inbox.
@@ -195,7 +194,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         byte[] encoded = command.Encode();
         if (prompt)
         {
-            PromptOutcome<ApplyOutcome> answer = new(this);
+            PromptAnswers.Outcome<ApplyOutcome> answer = new(_prompt);
             return PostProposal(new Proposal(id, encoded, answer) { Command = command }, answer.Task);
         }
 
@@ -283,7 +282,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
         if (prompt)
         {
-            PromptOutcome<EtcdError?> answer = new(this);
+            PromptAnswers.Outcome<EtcdError?> answer = new(_prompt);
             PostRead(answer);
             return answer.Task;
         }
@@ -301,7 +300,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             return Task.FromCanceled<LeaseRenewal>(cancellation);
         }
 
-        PromptOutcome<LeaseRenewal> outcome = new(this);
+        PromptAnswers.Outcome<LeaseRenewal> outcome = new(_prompt);
         Post(new Renewal(id, outcome));
         if (_stopping)
         {
@@ -394,7 +393,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         Interlocked.Increment(ref _queued);
         _inbox.Enqueue(item);
-        if (Environment.CurrentManagedThreadId != Volatile.Read(ref _owner) && !WorkBatch.TakesTurn(this))
+        if (!_prompt.IsOwner && !WorkBatch.TakesTurn(this))
         {
             WakeOwner();
         }
@@ -473,7 +472,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 return false;
             }
 
-            _owner = Environment.CurrentManagedThreadId;
+            _prompt.BeginTurn();
             try
             {
                 do
@@ -491,7 +490,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
                 return false;
             }
 
-            _owner = 0;
+            _prompt.EndTurn();
             Interlocked.Exchange(ref _turn, 0);
         }
         while (GoesOn());
@@ -549,26 +548,6 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         _isMaintenanceDue = false;
     }
 
-    private void TellPrompt()
-    {
-        if (_prompt.Count == 0)
-        {
-            return;
-        }
-
-        bool batch = WorkBatch.TryBegin();
-        for (int i = 0; i < _prompt.Count; i++)
-        {
-            _prompt[i].Tell();
-        }
-
-        _prompt.Clear();
-        if (batch)
-        {
-            WorkBatch.End();
-        }
-    }
-
     private void Round()
     {
         _replica.SetTime(NowMilliseconds);
@@ -588,7 +567,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
         TickWhenDue();
         _turns.Work();
-        TellPrompt();
+        _prompt.Tell();
     }
 
     private void Take(object item, ref List<IOutcome<EtcdError?>>? readers)
@@ -745,7 +724,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         }
 
         _turns.RefuseAll(error);
-        TellPrompt();
+        _prompt.Tell();
     }
 
     /// <summary>Asks for a round, for what it does when its time has come.</summary>
@@ -768,34 +747,5 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private sealed class TaskOutcome<T>() : TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously), IOutcome<T>
     {
         public void Set(T outcome) => TrySetResult(outcome);
-    }
-
-    /// <summary>
-    /// For who has little left to do, which the owner's thread does itself at the end of its turn, when it holds no lock: an answer that is
-    /// ready goes out with those of its batch, and no other thread is woken for it.
-    /// </summary>
-    private sealed class PromptOutcome<T>(ReplicaHost host) : TaskCompletionSource<T>, IOutcome<T>, IPrompt
-    {
-        private T _outcome = default!;
-
-        public void Set(T outcome)
-        {
-            _outcome = outcome;
-            if (Environment.CurrentManagedThreadId == Volatile.Read(ref host._owner))
-            {
-                host._prompt.Add(this);
-            }
-            else
-            {
-                Tell();
-            }
-        }
-
-        public void Tell() => TrySetResult(_outcome);
-    }
-
-    private interface IPrompt
-    {
-        void Tell();
     }
 }
