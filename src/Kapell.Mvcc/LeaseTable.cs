@@ -180,8 +180,17 @@ public sealed class LeaseTable
         }
     }
 
-    /// <summary>Nothing happens to a key that is attached already.</summary>
-    internal void Attach(long id, nint key) => _leases[id].Keys.Add(key);
+    /// <summary>
+    /// Nothing happens to a key that is attached already, nor when there is no such lease: a key that was taken over may name one that is gone,
+    /// and a put that keeps the lease names it again.
+    /// </summary>
+    internal void Attach(long id, nint key)
+    {
+        if (_leases.TryGetValue(id, out Lease? lease))
+        {
+            lease.Keys.Add(key);
+        }
+    }
 
     /// <summary>The lease that a key names may be gone, or be another of the same id: then there is nothing to detach.</summary>
     internal void Detach(long id, nint key)
