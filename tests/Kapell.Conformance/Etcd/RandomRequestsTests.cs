@@ -94,25 +94,28 @@ public sealed class RandomRequestsTests
         using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = store.Watch.Watch(cancellationToken: silence.Token);
         await watch.RequestStream.WriteAsync(new WatchRequest { CreateRequest = create }, silence.Token);
         List<string> told = [];
-        try
+        while (await NextAsync(watch.ResponseStream, silence) is { } response)
         {
-            do
-            {
-                silence.CancelAfter(Silence);
-                Assert.True(await watch.ResponseStream.MoveNext(silence.Token));
-                WatchResponse response = watch.ResponseStream.Current;
-                told.Add($"{response.Created} {response.Canceled} {response.CompactRevision}");
-                told.AddRange(response.Events.Select(static e => e.ToString()));
-            }
-            while (!watch.ResponseStream.Current.Canceled);
-        }
-        catch (RpcException e) when (e.StatusCode == StatusCode.Cancelled)
-        {
-            TestContext.Current.CancellationToken.ThrowIfCancellationRequested();
+            told.Add($"{response.Created} {response.Canceled} {response.CompactRevision}");
+            told.AddRange(response.Events.Select(static e => e.ToString()));
         }
 
         // Whether events come in one answer or in two is not promised.
         return string.Join('\n', told.Where(static t => t != "False False 0"));
+    }
+
+    private static async Task<WatchResponse?> NextAsync(IAsyncStreamReader<WatchResponse> responses, CancellationTokenSource silence)
+    {
+        silence.CancelAfter(Silence);
+        try
+        {
+            return await responses.MoveNext(silence.Token) ? responses.Current : null;
+        }
+        catch (RpcException e) when (e.StatusCode == StatusCode.Cancelled)
+        {
+            TestContext.Current.CancellationToken.ThrowIfCancellationRequested();
+            return null;
+        }
     }
 
     private sealed class Maker(Prng prng)
