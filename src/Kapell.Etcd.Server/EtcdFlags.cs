@@ -396,20 +396,9 @@ internal sealed class EtcdFlags
         }
     }
 
-    // etcd: client/pkg/types/urls.go NewURLs
     private static void CheckUrl(string name, string url)
     {
-        if (ListenAddress.SocketPath(url) is not null)
-        {
-            return;
-        }
-
-        bool parsed = Uri.TryCreate(url, UriKind.Absolute, out Uri? uri);
-        string? wrong = !parsed || uri!.Scheme is not ("http" or "https") ? $"URL scheme must be http, https, unix, or unixs: {url}"
-            : !url.AsSpan(url.IndexOf("://", StringComparison.Ordinal) + 3).Contains(':') ? $"URL address does not have the form \"host:port\": {url}"
-            : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
-            : null;
-        if (wrong is not null)
+        if (ListenAddress.WrongWith(url) is { } wrong)
         {
             throw new FlagException($"invalid value \"{url}\" for flag -{name}: {wrong}");
         }

@@ -12,6 +12,30 @@ internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoin
 {
     private const int SocketPathMax = 107; // Of the kernel: sun_path without its zero.
 
+    /// <summary>
+    /// What is wrong with the URL of a member, in upstream's words; null when nothing is. A port must be named, and nothing behind it.
+    /// etcd: client/pkg/types/urls.go NewURLs
+    /// </summary>
+    public static string? WrongWith(string url)
+    {
+        if (SocketPath(url) is not null)
+        {
+            return null;
+        }
+
+        if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
+        {
+            return $"URL scheme must be http, https, unix, or unixs: {url}";
+        }
+
+        ReadOnlySpan<char> authority = url.AsSpan(url.IndexOf("://", StringComparison.Ordinal) + 3);
+        int end = authority.IndexOfAny('/', '?', '#');
+        authority = end < 0 ? authority : authority[..end];
+        return authority.LastIndexOf(':') <= authority.LastIndexOf(']') ? $"URL address does not have the form \"host:port\": {url}"
+            : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
+            : null;
+    }
+
     /// <exception cref="FlagException">It is no such URL.</exception>
     public static ListenAddress Parse(string url)
     {

@@ -82,7 +82,7 @@ public sealed class Applier : IDisposable
             LeaseGrantRequest request => Grant(request, header, writer),
             LeaseRevokeRequest request => Revoke(request, header, writer),
             LeaseCheckpointRequest request => CheckpointLeases(request),
-            AlarmRequest request => ChangeAlarm(request, header, writer),
+            AlarmRequest request => ChangeAlarm(request, command.Id == 0, header, writer),
             Member update when command.Kind == CommandKind.MemberUpdate => Update(update, header, writer),
             Member attributes => SetAttributes(attributes),
             _ => ChangeAuth(command, header, writer),
@@ -239,7 +239,8 @@ public sealed class Applier : IDisposable
         return null;
     }
 
-    private EtcdError? ChangeAlarm(AlarmRequest request, ReplyHeader header, ReplyWriter? writer)
+    /// <param name="own">The leader itself sees that the reason is gone, for whichever member it was; a client names one.</param>
+    private EtcdError? ChangeAlarm(AlarmRequest request, bool own, ReplyHeader header, ReplyWriter? writer)
     {
         WriteHeader(header, writer);
         switch (request.Action)
@@ -251,8 +252,7 @@ public sealed class Applier : IDisposable
             case AlarmRequest.Types.AlarmAction.Deactivate:
                 foreach ((ulong member, AlarmType alarm) in _alarms.ToArray())
                 {
-                    bool named = (request.MemberID == 0 || request.MemberID == member)
-                        && (request.Alarm == AlarmType.None || request.Alarm == alarm);
+                    bool named = alarm == request.Alarm && (own || member == request.MemberID);
                     if (named && _alarms.Remove((member, alarm)))
                     {
                         WriteAlarm(writer, member, alarm);

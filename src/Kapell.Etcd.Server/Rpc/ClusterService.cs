@@ -81,9 +81,7 @@ public sealed class ClusterService(
     private static string[] Urls(IEnumerable<string> given)
     {
         string[] urls = [.. given.Order(StringComparer.Ordinal)];
-        bool good = urls.Length > 0 && urls.All(static u =>
-            Http.ListenAddress.SocketPath(u) is not null
-            || (Uri.TryCreate(u, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https" && uri.Port > 0 && uri.AbsolutePath == "/"));
+        bool good = urls.Length > 0 && urls.All(static u => Http.ListenAddress.WrongWith(u) is null);
         return good ? urls : throw EtcdError.MemberBadUrls.ToException();
     }
 

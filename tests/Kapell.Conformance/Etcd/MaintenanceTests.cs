@@ -13,6 +13,19 @@ public sealed class MaintenanceTests(StorePair stores)
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task A_member_has_an_address_with_a_port_and_nothing_behind_it(StoreKind kind)
+    {
+        StoreClient store = await stores.ClientAsync(kind);
+        foreach (string url in (string[])["http://127.0.0.1", "http://[::1]", "http://127.0.0.1:1/", "http://127.0.0.1:1/a", "127.0.0.1:1", "ftp://127.0.0.1:1", ""])
+        {
+            MemberAddRequest add = new() { PeerURLs = { url } };
+            string refusal = await StoreClient.RefusalAsync(store.Cluster.MemberAddAsync(add, cancellationToken: Cancellation));
+            Assert.Equal($"{url} InvalidArgument: etcdserver: given member URLs are invalid", $"{url} {refusal}");
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task The_members_are_listed_with_the_numbers_derived_from_the_same_settings(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);

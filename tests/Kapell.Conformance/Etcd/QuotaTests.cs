@@ -37,6 +37,12 @@ public sealed class QuotaTests
         Assert.True(deleted.Deleted > 3);
         await store.CompactAsync(deleted.Header.Revision, physical: true);
         await store.Maintenance.DefragmentAsync(new DefragmentRequest(), cancellationToken: Cancellation);
+        AlarmRequest[] vague = [new() { Action = Action.Deactivate, Alarm = AlarmType.Nospace }, new() { Action = Action.Deactivate, MemberID = status.Header.MemberId }];
+        foreach (AlarmRequest nobody in vague)
+        {
+            Assert.Empty((await store.Maintenance.AlarmAsync(nobody, cancellationToken: Cancellation)).Alarms);
+        }
+
         AlarmRequest clear = new() { Action = Action.Deactivate, MemberID = status.Header.MemberId, Alarm = AlarmType.Nospace };
         await store.Maintenance.AlarmAsync(clear, cancellationToken: Cancellation);
         Assert.Empty((await store.Maintenance.AlarmAsync(clear, cancellationToken: Cancellation)).Alarms);
