@@ -37,6 +37,12 @@ internal static class DiskCommand
             throw new FlagException("--rate must be 1 to 100000, --size 1 to 16384, --duration above zero");
         }
 
+        // It is deleted at the end.
+        if (Path.Exists(file.Value) || !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file.Value))))
+        {
+            throw new FlagException($"--file: {file.Value} must be a new file in a folder that exists");
+        }
+
         FileDisk disk = new();
         LatencyRecorder latency = new();
         try
