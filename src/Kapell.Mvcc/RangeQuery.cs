@@ -64,14 +64,14 @@ public readonly ref struct RangeQuery
 
     internal bool NeedsSort => EffectiveOrder == SortOrder.Descend || (EffectiveOrder == SortOrder.Ascend && SortTarget != SortTarget.Key);
 
-    /// <summary>The limit counts after sorting and filters.</summary>
-    internal bool NeedsAll => HasFilters || (NeedsSort && SortOrder != SortOrder.None);
-
     /// <summary>
     /// How many to fetch. Without an order upstream takes the limit and one more by their keys, and only then sorts by the target: what comes
     /// is not the first of all. etcd: txn/range.go rangeLimit, sortRangeResults
     /// </summary>
-    internal long FetchMax => NeedsAll || Limit is <= 0 or long.MaxValue ? long.MaxValue : NeedsSort ? Limit + 1 : Limit;
+    internal long FetchMax => Limit is <= 0 or long.MaxValue || HasFilters ? long.MaxValue
+        : !NeedsSort ? Limit
+        : SortOrder == SortOrder.None ? Limit + 1
+        : long.MaxValue;
 }
 
 /// <summary>The records found; they stay valid while the store is not changed. Reusable.</summary>

@@ -31,7 +31,7 @@ internal static unsafe class RangeReader
             }
         }
 
-        if (!query.NeedsAll && !query.NeedsSort)
+        if (!query.HasFilters && !query.NeedsSort)
         {
             result.More = fetch && result.Count > result.Records.Count;
             return;
