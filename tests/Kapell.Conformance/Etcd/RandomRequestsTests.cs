@@ -8,7 +8,7 @@ namespace Kapell.Conformance.Etcd;
 
 /// <summary>
 /// The same random requests to both programs, one after another, with few keys and odd bounds, so that they meet: every answer, or refusal,
-/// is the same, header and all; so is what a watcher is told of it in the end, and the hash.
+/// is the same, header and all; so is what watchers are told, those that watch meanwhile and those that ask in the end, and the hash.
 /// </summary>
 public sealed class RandomRequestsTests
 {
@@ -17,6 +17,10 @@ public sealed class RandomRequestsTests
 
     // Much longer than any answer takes to come.
     private static readonly TimeSpan Silence = TimeSpan.FromSeconds(1);
+
+    // Upstream looks for the past of a watch ten times a second, and for the pair before when it sends an event: what is compacted by then
+    // it does not find. And who ends a watch need not be told what happened just before.
+    private static readonly TimeSpan UntilTold = TimeSpan.FromMilliseconds(150);
     private static readonly string[] Keys = ["a", "b", "ab", "b\0", "c", "zz", "a/1", "a/2", "a/3", new string('k', 40), "\0", ""];
     private static readonly string[] Values = ["", "1", "2", new string('v', 50)];
     private static readonly long[] LeaseIds = [7, 8, 9, 99];
@@ -30,15 +34,31 @@ public sealed class RandomRequestsTests
         CancellationToken cancellation = TestContext.Current.CancellationToken;
         using StoreClient ours = new(await StoreProcess.StartAsync(StoreKind.Kapell, cancellation));
         using StoreClient theirs = new(await StoreProcess.StartAsync(StoreKind.Upstream, cancellation));
+        using LiveWatches ourWatches = new(ours);
+        using LiveWatches theirWatches = new(theirs);
         Maker maker = new(new Prng(seed));
         for (int i = 0; i < Requests; i++)
         {
             IMessage request = maker.Next();
+            if (request is CompactionRequest or WatchRequest { CancelRequest: not null })
+            {
+                await Task.Delay(UntilTold, cancellation);
+            }
+
+            if (request is WatchRequest watch)
+            {
+                WatchResponse[] answers = await Task.WhenAll(theirWatches.AskAsync(watch), ourWatches.AskAsync(watch));
+                Assert.Equal($"{i} {watch}: {answers[0]}", $"{i} {watch}: {answers[1]}");
+                maker.Answered(answers[0]);
+                continue;
+            }
+
             string expected = await AskAsync(theirs, request, cancellation);
             Assert.Equal($"{i} {request}: {expected}", $"{i} {request}: {await AskAsync(ours, request, cancellation)}");
             maker.Revision = await theirs.RevisionAsync();
         }
 
+        Assert.Equal(await theirWatches.ToldAsync(Silence), await ourWatches.ToldAsync(Silence));
         for (int i = 0; i < Watches; i++)
         {
             WatchCreateRequest watch = maker.Watch(all: i == 0);
@@ -121,6 +141,7 @@ public sealed class RandomRequestsTests
     private sealed class Maker(Prng prng)
     {
         private const int DepthMax = 2;
+        private readonly List<long> _watches = [];
 
         /// <summary>The newest there is.</summary>
         public long Revision { get; set; } = 1;
@@ -135,7 +156,8 @@ public sealed class RandomRequestsTests
             < 88 => Txn(0),
             < 91 => Compaction(),
             < 95 => new LeaseGrantRequest { ID = One(LeaseIds), TTL = One<long>([3600, 3600, 9_000_000_001]) },
-            < 98 => new LeaseRevokeRequest { ID = One(LeaseIds) },
+            < 97 => new LeaseRevokeRequest { ID = One(LeaseIds) },
+            < 98 => LiveWatch(),
             _ => new LeaseTimeToLiveRequest { ID = One(LeaseIds), Keys = Chance(50) },
         };
 
@@ -159,6 +181,36 @@ public sealed class RandomRequestsTests
             };
             watch.Filters.AddRange(Many(0, 2, () => (WatchCreateRequest.Types.FilterType)prng.NextInt(0, 2)));
             return watch;
+        }
+
+        /// <summary>Of what is to come, or also of a little that has been; or the end of one.</summary>
+        private WatchRequest LiveWatch()
+        {
+            if (_watches.Count > 0 && Chance(30))
+            {
+                long ended = One(_watches);
+                _watches.Remove(ended);
+                return new WatchRequest { CancelRequest = new WatchCancelRequest { WatchId = ended } };
+            }
+
+            return new WatchRequest
+            {
+                CreateRequest = new WatchCreateRequest
+                {
+                    Key = Key(),
+                    RangeEnd = End(),
+                    PrevKv = Chance(50),
+                    StartRevision = One([0, 0, Math.Max(Compacted + 1, Revision - 5), Revision + 1, Revision + 20]),
+                },
+            };
+        }
+
+        public void Answered(WatchResponse answer)
+        {
+            if (!answer.Canceled)
+            {
+                _watches.Add(answer.WatchId);
+            }
         }
 
         private T One<T>(IReadOnlyList<T> choices) => choices[prng.NextInt(0, choices.Count)];
