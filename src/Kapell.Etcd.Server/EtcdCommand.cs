@@ -7,6 +7,7 @@ using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Proxies;
 using Kapell.Etcd.Server.Rpc;
@@ -176,7 +177,7 @@ public static class EtcdCommand
         await using PeerTransport transport = new(context, disk, settings.CheckpointDirectory);
         host.Connect(transport);
         loaded.Replica.Applier.Tokens.Lifetime = options.Auth.SimpleTokenLifetime;
-        SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId);
+        SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId, host.Times, time);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
         MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
@@ -193,7 +194,7 @@ public static class EtcdCommand
         }
 
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
-        await using EtcdServer server = await EtcdServer.StartAsync(options, host, snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, new PeerMetrics(transport, receiver), snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         ComparisonLoop comparing = new(host, new PeerComparison(host, transport, connected: true), comparison, options.ComparisonInterval, logger);
         AutoCompactor compactor = new(host, options, logger);

@@ -23,12 +23,6 @@ internal sealed class EtcdFlags
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
-    private static readonly string[] FeatureGates =
-    [
-        "CompactHashCheck", "FastLeaseKeepAlive", "InitialCorruptCheck", "LeaseCheckpoint", "LeaseCheckpointPersist", "PriorityRequest",
-        "SetMemberLocalAddr", "StopGRPCServiceOnDefrag", "TxnModeWriteWithSharedBuffer",
-    ];
-
     private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.", FlagWords.Go);
     private bool _fromFile;
     private readonly FlagValue<string> _name;
@@ -139,7 +133,7 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
+        _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates.Names) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
         _flags.Group("Backups (not flags of etcd)");
@@ -203,7 +197,7 @@ internal sealed class EtcdFlags
         _logRotation = _flags.String(
             "log-rotation-config-json", "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}",
             "Configures log rotation: MaxSize in megabytes, MaxAge in days, MaxBackups, LocalTime, Compress.");
-        _metrics = _flags.String("metrics", "basic", "'basic' or 'extensive': all metrics are always shown.");
+        _metrics = _flags.String("metrics", "basic", "'basic', or 'extensive': also how long calls take, by method (grpc_server_handling_seconds).");
         _slowCall = _flags.Duration("warning-unary-request-duration", TimeSpan.Zero, "A call that takes longer is named in the log. 0 means 300ms.");
         _oldSlowCall = _flags.Duration("experimental-warning-unary-request-duration", TimeSpan.Zero, "The name of --warning-unary-request-duration before 3.6.");
         _unused.Logging();
@@ -277,7 +271,7 @@ internal sealed class EtcdFlags
 
     public EtcdOptions ToOptions()
     {
-        Dictionary<string, bool> gates = RefuseWhatIsNotThere();
+        FeatureGates gates = RefuseWhatIsNotThere();
         TlsRules rules = TlsRules.Parse(_tlsMin.Value, _tlsMax.Value, _ciphers.Value);
         CheckTimes();
         CheckUrls();
@@ -319,7 +313,7 @@ internal sealed class EtcdFlags
                 AllowedHostNames = _peerAllowedHost.Value,
                 ChecksCallerAddress = !_skipAddresses.Value,
             },
-            CallsFromAdvertised = _localAddress.Value || gates.GetValueOrDefault("SetMemberLocalAddr"),
+            CallsFromAdvertised = gates["SetMemberLocalAddr"],
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
             Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
             HeartbeatMilliseconds = _heartbeat.Value,
@@ -327,13 +321,15 @@ internal sealed class EtcdFlags
             CompactionPeriod = period,
             CompactionRevisions = revisions,
             ForceNewCluster = _forceNewCluster.Value,
-            LeaseCheckpoints = _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value || gates.GetValueOrDefault("LeaseCheckpoint"),
+            LeaseCheckpoints = gates["LeaseCheckpoint"],
             Backups = Backups(),
             PromoteLearnersAfter = _promote.Value ? _promoteAfter.Value : TimeSpan.Zero,
             VotersMin = _votersMin.Value,
             ComparisonInterval = ComparisonInterval(),
             SlowCallAfter = SlowCallAfter(),
-            InitialCorruptCheck = _initialCheck.Value || _oldInitialCheck.Value || gates.GetValueOrDefault("InitialCorruptCheck"),
+            Features = gates.All,
+            MeasuresCalls = _metrics.Value == "extensive",
+            InitialCorruptCheck = gates["InitialCorruptCheck"],
             EnableGateway = _gateway.Value,
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
@@ -436,7 +432,7 @@ internal sealed class EtcdFlags
             : _oldSlowCall.Value != TimeSpan.Zero ? _oldSlowCall.Value
             : EtcdOptions.SlowCallDefault;
 
-    private Dictionary<string, bool> RefuseWhatIsNotThere()
+    private FeatureGates RefuseWhatIsNotThere()
     {
         _unused.Check();
         if (_metrics.Value is not ("basic" or "extensive"))
@@ -444,38 +440,13 @@ internal sealed class EtcdFlags
             throw new FlagException($"unexpected metrics level \"{_metrics.Value}\": basic or extensive");
         }
 
-        Dictionary<string, bool> gates = CheckGates();
+        FeatureGates gates = FeatureGates.Parse(_gates.Value)
+            .With("SetMemberLocalAddr", _localAddress.Value)
+            .With("LeaseCheckpoint", _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value)
+            .With("InitialCorruptCheck", _initialCheck.Value || _oldInitialCheck.Value);
         if (_clusterState.Value is not ("new" or "existing"))
         {
             throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
-        }
-
-        return gates;
-    }
-
-    // etcd: pkg/featuregate
-    private Dictionary<string, bool> CheckGates()
-    {
-        Dictionary<string, bool> gates = new(StringComparer.Ordinal);
-        foreach (string pair in _gates.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
-        {
-            string[] parts = pair.Split('=', 2);
-            if (parts.Length != 2)
-            {
-                throw new FlagException($"missing bool value for {pair}");
-            }
-
-            if (!FeatureGates.Contains(parts[0]) && parts[0] is not ("AllAlpha" or "AllBeta"))
-            {
-                throw new FlagException($"unrecognized feature gate: {parts[0]}");
-            }
-
-            gates[parts[0]] = bool.TryParse(parts[1], out bool on) ? on : throw new FlagException($"invalid value of {parts[0]}: {parts[1]}, err: strconv.ParseBool: parsing \"{parts[1]}\": invalid syntax");
-        }
-
-        if (gates.GetValueOrDefault("LeaseCheckpointPersist") && !gates.GetValueOrDefault("LeaseCheckpoint"))
-        {
-            throw new FlagException("enabling feature gate LeaseCheckpointPersist requires enabling feature gate LeaseCheckpoint");
         }
 
         return gates;

@@ -110,6 +110,11 @@ internal sealed record EtcdOptions
     /// <summary>A call that takes longer is named in the log. etcd: embed/config.go DefaultWarningUnaryRequestDuration</summary>
     public TimeSpan SlowCallAfter { get; init; } = SlowCallDefault;
 
+    public IReadOnlyList<FeatureGate> Features { get; init; } = FeatureGates.Parse("").All;
+
+    /// <summary>How long calls take is shown for each method.</summary>
+    public bool MeasuresCalls { get; init; }
+
     /// <summary>Compare with the others before clients are served.</summary>
     public bool InitialCorruptCheck { get; init; }
 

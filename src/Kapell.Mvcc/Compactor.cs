@@ -19,6 +19,12 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
     public long CompactRevision { get; private set; }
 
+    /// <summary>Changes that compactions have left behind them are still to be looked at.</summary>
+    public bool IsPruning => _pruning;
+
+    /// <summary>Records freed since the store was opened.</summary>
+    public long Freed { get; private set; }
+
     /// <summary>While somebody reads the store bit by bit (a checkpoint), nothing is freed.</summary>
     public int Pins { get; set; }
 
@@ -74,6 +80,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
                 pages.Release(entry->Items[i].Address);
             }
 
+            Freed += dead;
             if (dead == entry->Count)
             {
                 index.RemoveAt(cursor);

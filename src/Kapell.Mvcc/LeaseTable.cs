@@ -29,6 +29,9 @@ public sealed class LeaseTable
     /// <summary>Since the start of the process, as the two below.</summary>
     public long Granted { get; private set; }
 
+    /// <summary>Of those granted, in seconds.</summary>
+    public Histogram Ttls { get; } = Histogram.Exponential(1, 2, 24); // etcd: lease/metrics.go
+
     public long Revoked { get; private set; }
 
     public long Renewed { get; private set; }
@@ -90,6 +93,7 @@ public sealed class LeaseTable
         }
 
         Granted++;
+        Ttls.Observe(ttlSeconds);
         if (_primary)
         {
             Extend(lease, now);

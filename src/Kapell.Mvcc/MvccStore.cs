@@ -119,6 +119,7 @@ public sealed unsafe class MvccStore : IDisposable
     {
         Check.That(_writing);
         Counts.Puts++;
+        Counts.PutBytes += key.Length + value.Length;
         long main = Revision + 1;
         long create = main;
         long version = 1;
@@ -252,6 +253,15 @@ public sealed unsafe class MvccStore : IDisposable
         Check.That(!_writing);
         return _compactor.Step(budget);
     }
+
+    /// <summary>A compaction has something to free, and nobody keeps it from that.</summary>
+    public bool IsCompacting => _compactor.IsPruning && _compactor.Pins == 0;
+
+    /// <summary>Records that compactions have freed since the store was opened.</summary>
+    public long CompactedRecords => _compactor.Freed;
+
+    /// <summary>How many read the store bit by bit now: for a checkpoint, a snapshot or a hash.</summary>
+    public int Readers => _compactor.Pins;
 
     /// <summary>The place in the log of the first change at or after a revision; the revision must not be compacted.</summary>
     public long PositionOf(long revision) => _log.LowerBound(Math.Max(revision, CompactRevision));

@@ -9,6 +9,9 @@ public sealed class StoreCounts
 
     public long Puts { get; internal set; }
 
+    /// <summary>Bytes of the keys and values that were put.</summary>
+    public long PutBytes { get; internal set; }
+
     /// <summary>Requests to delete, whether or not something was there.</summary>
     public long Deletes { get; internal set; }
 

@@ -33,8 +33,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     protected GrpcCall(GrpcMethod method, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {
         (_method, _server, Responder, _stream) = (method, server, responder, stream);
-        _began = method.IsStream ? 0 : responder.Time.GetTimestamp();
+        _began = method.IsStream && method.Count.Times is null ? 0 : responder.Time.GetTimestamp();
         method.Count.Start();
+        server.CountClient(stream).Begin(method.IsStream);
         if (stream.Find("grpc-timeout"u8) is { } timeout && GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
         {
             responder.SetDeadline(stream, time);
@@ -147,6 +148,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     protected bool Send(GrpcPayload message)
     {
         _server.Calls.Sent(message.Length - GrpcPayload.PrefixBytes);
+        _method.Count.MessageSent();
         bool first = !_headersSent;
         _headersSent = true;
         return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Buffer);
@@ -165,7 +167,12 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
         int sent = (message?.Length ?? GrpcPayload.PrefixBytes) - GrpcPayload.PrefixBytes;
         End(StatusCore.StatusCode, sent);
-        _server.Calls.Sent(sent);
+        if (message is not null)
+        {
+            _server.Calls.Sent(sent);
+            _method.Count.MessageSent();
+        }
+
         bool first = !_headersSent;
         byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
         Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
@@ -203,12 +210,19 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     private void End(StatusCode code, int sent)
     {
         _method.Count.End(code);
-        if (_method.IsStream || !_server.Logger.IsEnabled(LogLevel.Warning))
+        if (_method.IsStream && _method.Count.Times is null)
         {
             return;
         }
 
         TimeSpan spent = Responder.Time.GetElapsedTime(_began);
+        _method.Count.Times?.Observe(spent.TotalSeconds);
+        _method.Count.Requests?.Observe(spent.TotalSeconds, code == StatusCode.OK);
+        if (_method.IsStream || !_server.Logger.IsEnabled(LogLevel.Warning))
+        {
+            return;
+        }
+
         if (_server.Logger.IsEnabled(LogLevel.Debug))
         {
             GrpcLog.CallEnded(_server.Logger, _method.FullName, PeerCore, GoDuration.Format(spent), code, _received, sent);
@@ -250,6 +264,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
             ReadOnlySequence<byte> payload = piece.Slice(GrpcPayload.PrefixBytes, length);
             _server.Calls.Received(length);
+            _method.Count.MessageReceived();
             _received += length;
             Message(prefix[0] == 0 ? payload : Decompress(prefix[0], payload));
             piece = piece.Slice(GrpcPayload.PrefixBytes + length);

@@ -14,6 +14,7 @@ namespace Kapell.Etcd.Server.Calls;
 internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, RequestDelegate plain, IServiceProvider services, ILogger logger)
 {
     private readonly FrozenDictionary<string, GrpcMethod> _methods = methods.Methods.ToFrozenDictionary(StringComparer.Ordinal);
+    private readonly VersionCount _unknownClients = methods.Calls.OfClient(null);
     private readonly FrozenSet<string> _services = methods.Methods.Keys.Select(static p => p.Split('/')[1]).ToFrozenSet(StringComparer.Ordinal);
 
     /// <summary>Judges calls before they begin; null lets all in.</summary>
@@ -28,6 +29,19 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
     public ILogger Logger => logger;
 
     public CallCounter Calls => methods.Calls;
+
+    /// <summary>Where calls of this client's version are counted.</summary>
+    public VersionCount CountClient(Http2Stream stream)
+    {
+        if (stream.Find("client-api-version"u8) is not { } version)
+        {
+            return _unknownClients;
+        }
+
+        // The client's table gives the same field for the same version each time.
+        version.Meaning ??= Calls.OfClient(version.ValueText);
+        return version.Meaning as VersionCount ?? _unknownClients;
+    }
 
     public IHttp2Request Begin(IHttp2Responder responder, Http2Stream stream)
     {

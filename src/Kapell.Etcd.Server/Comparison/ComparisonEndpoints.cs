@@ -60,7 +60,7 @@ internal static class ComparisonEndpoints
         HashedStore taken;
         try
         {
-            taken = await host.Hashes.TakeAsync(revision, context.RequestAborted);
+            taken = await host.Hashes.TakeAsync(revision, host.Times.RevisionHashes, context.RequestAborted);
         }
         catch (RpcException e)
         {

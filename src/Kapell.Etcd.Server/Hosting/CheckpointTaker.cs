@@ -124,6 +124,7 @@ internal sealed class CheckpointTaker(
     private void Pause()
     {
         TimeSpan took = host.Time.GetElapsedTime(_pieceBegun);
+        host.Times.CheckpointPieces.Observe(took.TotalSeconds);
         TimeSpan pause = took;
         if (!Volatile.Read(ref _isWanted))
         {
@@ -156,7 +157,11 @@ internal sealed class CheckpointTaker(
             using CheckpointWriteStream writer = CheckpointFile.Create(disk, into, head.Index);
             _begun = _pieceBegun = host.Time.GetTimestamp();
             CheckpointContent.Write(writer, head, source, host.WhileUnchanged, Pause, cancellation);
-            return writer.Commit();
+            long ending = host.Time.GetTimestamp();
+            CheckpointInfo info = writer.Commit();
+            host.Times.CheckpointFlushes.Observe(host.Time.GetElapsedTime(ending).TotalSeconds);
+            host.Times.Checkpoints.Observe(host.Time.GetElapsedTime(_begun).TotalSeconds);
+            return info;
         }
         finally
         {

@@ -1,3 +1,4 @@
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Raft;
 using Kapell.Storage;
 using Kapell.Storage.Wal;
@@ -27,6 +28,7 @@ internal sealed class LogWriter : IDisposable
     private readonly Action<ulong> _persisted;
     private readonly Action<Exception> _failed;
     private readonly TimeProvider _time;
+    private readonly MemberTimes _times;
     private readonly ILogger _logger;
     private readonly Thread _thread;
     private readonly Lock _lock = new(); // Guards the fields below.
@@ -45,9 +47,9 @@ internal sealed class LogWriter : IDisposable
     private readonly ManualResetEventSlim _ending = new();
 
     public LogWriter(
-        IDisk disk, WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, ILogger logger)
+        IDisk disk, WriteAheadLog log, LogHead head, Action<ulong> persisted, Action<Exception> failed, TimeProvider time, MemberTimes times, ILogger logger)
     {
-        (_disk, _log, _head, _persisted, _failed, _time, _logger) = (disk, log, head, persisted, failed, time, logger);
+        (_disk, _log, _head, _persisted, _failed, _time, _times, _logger) = (disk, log, head, persisted, failed, time, times, logger);
         _thread = new Thread(Run) { Name = "kapell-wal", IsBackground = true };
     }
 
@@ -56,8 +58,6 @@ internal sealed class LogWriter : IDisposable
 
     /// <summary>Flushes made since the start.</summary>
     public long Syncs { get; private set; }
-
-    public Histogram FlushSeconds { get; } = new(0.001, 2, 14); // etcd: wal/metrics.go
 
     public void Start() => _thread.Start();
 
@@ -290,11 +290,12 @@ internal sealed class LogWriter : IDisposable
         long writing = _time.GetTimestamp();
         (bool sync, long bytes) = LogBatch.Append(_log, _head, batch);
         TimeSpan append = _time.GetElapsedTime(writing);
+        _times.LogWrites.Observe(append.TotalSeconds);
         if (sync)
         {
             long began = _time.GetTimestamp();
             _log.Sync();
-            FlushSeconds.Observe(_time.GetElapsedTime(began).TotalSeconds);
+            _times.LogFlushes.Observe(_time.GetElapsedTime(began).TotalSeconds);
             Syncs++;
         }
 

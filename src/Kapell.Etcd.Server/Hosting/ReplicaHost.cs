@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Backups;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
@@ -69,6 +70,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         _replica = loaded.Replica;
         _time = time;
+        Times = new MemberTimes(time);
+        _replica.Applier.Times = Times.Applies;
         _logger = logger;
         _tickMilliseconds = settings.TickMilliseconds;
         _tickLength = Math.Max(1, time.TimestampFrequency * settings.TickMilliseconds / 1000);
@@ -77,7 +80,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         // this one's.
         _turns = new ReplicaTurns(_replica, this, firstRead: prng.NextUInt64());
         _nextRequest = prng.NextUInt64() | 1;
-        _log = new LogWriter(disk, loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, logger);
+        _log = new LogWriter(disk, loaded.Log, loaded.LogHead, number => Post(new Persisted(number)), Fail, time, Times, logger);
         _checkpoints = new CheckpointTaker(disk, settings.CheckpointDirectory, checkpointEntries, this, _replica, _log, logger);
         _thread = new Thread(Run) { Name = "kapell-replica", IsBackground = true };
         Hashes = new StoreHashes(this);
@@ -132,7 +135,14 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     /// <summary>Batches of entries that took longer to apply than upstream's flag of 100 ms says.</summary>
     public long SlowApplies { get; private set; }
 
-    internal Histogram WalFlushSeconds => _log.FlushSeconds;
+    /// <summary>Heartbeats that this member sent late, as leader, by more than the time between two.</summary>
+    public long LateHeartbeats { get; private set; }
+
+    /// <summary>Learners that this member, as leader, made voters by itself.</summary>
+    public long Promotions { get; private set; }
+
+    /// <summary>How long this member's work took.</summary>
+    internal MemberTimes Times { get; }
 
     public void Start()
     {
@@ -540,8 +550,14 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private void MaintainStep()
     {
         long began = _time.GetTimestamp();
+        bool compacting = Store.IsCompacting;
         _replica.Maintain(_maintenanceStep);
         long ended = _time.GetTimestamp();
+        if (compacting)
+        {
+            Times.Compactions.Step(began, ended: !Store.IsCompacting);
+        }
+
         bool late = _time.GetElapsedTime(began, ended) > MaintenanceStepTime;
         _maintenanceStep = Math.Clamp(late ? _maintenanceStep / 2 : _maintenanceStep + MaintenanceStepMin, MaintenanceStepMin, MaintenanceStepMax);
         Volatile.Write(ref _maintainedAt, ended);
@@ -622,11 +638,19 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             return;
         }
 
+        LateHeartbeats += now - _nextTick > _tickLength && _replica.Raft.Role == Role.Leader ? 1 : 0;
         Volatile.Write(ref _nextTick, Math.Max(_nextTick + _tickLength, now + (_tickLength / 2)));
         MemberId promoted = _replica.LastPromoted;
+        bool compacting = Store.IsCompacting;
         _turns.Tick(NowMilliseconds);
+        if (compacting)
+        {
+            Times.Compactions.Step(now, ended: !Store.IsCompacting);
+        }
+
         if (_replica.LastPromoted != promoted)
         {
+            Promotions++;
             CareLog.Promoting(_logger, _replica.LastPromoted);
         }
 

@@ -1,3 +1,4 @@
+using Kapell.Base;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
 
@@ -23,16 +24,20 @@ public sealed class StoreHashes(ReplicaHost host) : IAsyncDisposable
     private readonly Queue<HashedStore> _remembered = new(); // Locked for itself.
 
     /// <param name="revision">0 for the newest.</param>
+    /// <param name="times">Is told how long it took.</param>
     /// <exception cref="Grpc.Core.RpcException">The revision is not there.</exception>
-    public async Task<HashedStore> TakeAsync(long revision, CancellationToken cancellation)
+    internal async Task<HashedStore> TakeAsync(long revision, Histogram times, CancellationToken cancellation)
     {
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(cancellation, _stopping.Token);
         await _turn.WaitAsync(ending.Token);
+        long began = host.Time.GetTimestamp();
         try
         {
             (HashedStore known, StoreHash? hash) = await host.OwnAsync(
                 replica => Begin(replica.Applier.Store, revision), static begun => begun.Hash?.End(), ending.Token);
-            return hash is null ? known : Remember(known with { Hash = await TakeAsync(hash, ending.Token) });
+            HashedStore taken = hash is null ? known : Remember(known with { Hash = await TakeAsync(hash, ending.Token) });
+            times.Observe(host.Time.GetElapsedTime(began).TotalSeconds);
+            return taken;
         }
         finally
         {

@@ -6,6 +6,7 @@ using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Comparison;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http.Gateway;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
@@ -36,7 +37,7 @@ internal sealed class EtcdServer : IAsyncDisposable
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
-        EtcdOptions options, ReplicaHost host, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, ComparisonState comparison, Prng prng, ILoggerFactory logs,
+        EtcdOptions options, ReplicaHost host, PeerMetrics peers, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, ComparisonState comparison, Prng prng, ILoggerFactory logs,
         CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -49,7 +50,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.Services.AddSingleton(rules);
         builder.Services.AddSingleton(comparison);
         builder.Services.AddSingleton(new LeaseIds(prng));
-        CallCounter calls = new();
+        CallCounter calls = new(options.MeasuresCalls);
         WatchCounts watches = new();
         builder.Services.AddSingleton(calls);
         builder.Services.AddSingleton(watches);
@@ -87,7 +88,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         app.Use(static next => context => PortGuard.ServeAsync(context, next));
         app.Use(next => context => access.ServeAsync(context, next));
         app.UseRouting();
-        new HealthEndpoints(host, options.Limits, new ServerMetrics(calls, watches, comparison)).Map(app);
+        new HealthEndpoints(host, new ServerMetrics(host, options, calls, watches, comparison, leader, peers)).Map(app);
         if (options.EnableGateway)
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
@@ -103,7 +104,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         GrpcServer Serve(GrpcBinder binder) =>
             new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate, SlowAfter = options.SlowCallAfter };
         calling.Server = Serve(Bind(app.Services, calls));
-        plain.Server = Serve(new GrpcBinder(new CallCounter()));
+        plain.Server = Serve(new GrpcBinder(new CallCounter(measures: false)));
         try
         {
             await app.StartAsync(cancellation);

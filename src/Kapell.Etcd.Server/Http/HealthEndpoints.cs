@@ -1,6 +1,7 @@
 using System.Text;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Microsoft.AspNetCore.Builder;
@@ -10,7 +11,7 @@ using Microsoft.AspNetCore.Routing;
 namespace Kapell.Etcd.Server.Http;
 
 /// <summary>/health, /livez, /readyz, /version, /metrics. etcd: etcdhttp/health.go, version.go, metrics.go</summary>
-internal sealed class HealthEndpoints(ReplicaHost host, EtcdLimits limits, ServerMetrics metrics)
+internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
 {
     private const string PlainText = "text/plain; charset=utf-8";
 
@@ -30,7 +31,7 @@ internal sealed class HealthEndpoints(ReplicaHost host, EtcdLimits limits, Serve
         routes.MapGet("/version", static context => WriteVersionAsync(context));
         routes.MapGet("/debug/vars", context => DebugVars.ServeAsync(context, host));
         routes.MapGet("/metrics", context => WriteAsync(
-            context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write(host, limits)));
+            context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write()));
     }
 
     public static Task WriteVersionAsync(HttpContext context) => WriteAsync(

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using Google.Protobuf;
 using Kapell.Etcd.Protocol;
@@ -23,6 +24,8 @@ public sealed class LeaderCalls
 
     private readonly ReplicaHost _host;
     private readonly PeerTransport? _transport;
+    private readonly ConcurrentDictionary<string, long> _failedPromotions = new(StringComparer.Ordinal); // By words of our own: few.
+    private long _promotions;
 
     internal LeaderCalls(ReplicaHost host, PeerTransport? transport) => (_host, _transport) = (host, transport);
 
@@ -88,7 +91,29 @@ public sealed class LeaderCalls
         });
     }
 
+    /// <summary>Learners that were made voters because somebody asked this member for it while it led, since the start.</summary>
+    public long Promotions => Interlocked.Read(ref _promotions);
+
+    /// <summary>What refused others, with how often.</summary>
+    public IEnumerable<(string Reason, long Times)> FailedPromotions =>
+        _failedPromotions.OrderBy(static f => f.Key, StringComparer.Ordinal).Select(static f => (f.Key, f.Value));
+
     internal async Task<(EtcdError? Error, MemberPromoteResponse? Reply)> PromoteHereAsync(ulong id, CancellationToken cancellation)
+    {
+        (EtcdError? Error, MemberPromoteResponse? Reply) result = await TryPromoteAsync(id, cancellation);
+        if (result.Error is null)
+        {
+            Interlocked.Increment(ref _promotions);
+        }
+        else if (result.Error != EtcdError.NotLeader)
+        {
+            _failedPromotions.AddOrUpdate(result.Error.Text, 1, static (_, times) => times + 1);
+        }
+
+        return result;
+    }
+
+    private async Task<(EtcdError? Error, MemberPromoteResponse? Reply)> TryPromoteAsync(ulong id, CancellationToken cancellation)
     {
         EtcdError? refusal = _host.Reading(() => JudgePromotion(_host.Replica, id));
         if (refusal is not null)

@@ -7,8 +7,6 @@ namespace Kapell.Etcd.Server.Peers;
 internal sealed class PeerContext(
     ulong clusterId, ulong self, IReadOnlyList<string> ownUrls, HttpClient client, IPeerEvents events, TimeProvider time, ILogger logger)
 {
-    private long _sentBytes;
-
     public ulong ClusterId => clusterId;
 
     public ulong Self => self;
@@ -20,10 +18,6 @@ internal sealed class PeerContext(
     public TimeProvider Time => time;
 
     public ILogger Logger => logger;
-
-    public long SentBytes => Interlocked.Read(ref _sentBytes);
-
-    public void Sent(int bytes) => Interlocked.Add(ref _sentBytes, bytes);
 
     public HttpRequestMessage Request(HttpMethod method, string url, string path, MemberId to)
     {

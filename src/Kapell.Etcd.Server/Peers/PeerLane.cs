@@ -34,6 +34,7 @@ internal sealed class PeerLane : IAsyncDisposable
     private readonly MemberId _to;
     private readonly Lane _lane;
     private readonly Func<IReadOnlyList<string>> _urls;
+    private readonly PeerCounts _counts;
     private readonly CancellationTokenSource _stopping = new();
     private readonly Task _running;
     private readonly Lock _lock = new(); // Guards the fields below.
@@ -46,9 +47,9 @@ internal sealed class PeerLane : IAsyncDisposable
     private string? _lastTrouble;
     private long _connectedSince = NotConnected; // A timestamp.
 
-    public PeerLane(PeerContext context, MemberId to, Lane lane, Func<IReadOnlyList<string>> urls)
+    public PeerLane(PeerContext context, MemberId to, Lane lane, Func<IReadOnlyList<string>> urls, PeerCounts counts)
     {
-        (_context, _to, _lane, _urls) = (context, to, lane, urls);
+        (_context, _to, _lane, _urls, _counts) = (context, to, lane, urls, counts);
         _running = Task.Run(RunAsync);
     }
 
@@ -117,7 +118,7 @@ internal sealed class PeerLane : IAsyncDisposable
             while (true)
             {
                 await connection.Stream.WriteAsync(_sending.WrittenMemory, connection.Broken.Token);
-                _context.Sent(_sending.WrittenCount);
+                _counts.Sent(_sending.WrittenCount);
                 lock (_lock)
                 {
                     if (!TrySwap())
@@ -131,6 +132,7 @@ internal sealed class PeerLane : IAsyncDisposable
         catch (Exception e) when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
             connection.Trouble ??= e.Message;
+            _counts.SendFailed();
             await connection.Broken.CancelAsync();
         }
     }
@@ -162,6 +164,7 @@ internal sealed class PeerLane : IAsyncDisposable
             Interlocked.Exchange(ref _connectedSince, NotConnected);
             if (wasConnected)
             {
+                _counts.Disconnected();
                 _context.Events.Disconnected(_to);
             }
 
@@ -302,6 +305,7 @@ internal sealed class PeerLane : IAsyncDisposable
 
         if (any)
         {
+            _counts.SendFailed();
             _context.Events.Unreachable(_to);
         }
     }

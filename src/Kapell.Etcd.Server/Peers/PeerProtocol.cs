@@ -10,6 +10,7 @@ internal static class PeerProtocol
 {
     public const string UpgradeName = "kapell-raft-1";
     public const string StreamPath = "/kapell/raft/stream";
+    public const string ProbePath = "/kapell/raft/probe";
     public const string SnapshotPath = "/kapell/raft/snapshot";
     public const string MembersPath = "/members";
     public const string ViewPath = "/kapell/cluster";

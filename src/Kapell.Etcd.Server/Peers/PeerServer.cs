@@ -105,6 +105,11 @@ internal sealed class PeerServer : IAsyncDisposable
         _app.Use(RefuseNonsenseAsync);
         _app.UseRouting();
         _app.MapGet(PeerProtocol.StreamPath + "/{lane}", context => GuardedAsync(context, StreamAsync));
+        _app.MapGet(PeerProtocol.ProbePath, static context =>
+        {
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+            return Task.CompletedTask;
+        });
         _app.MapPost(PeerProtocol.SnapshotPath, context => GuardedAsync(context, SnapshotAsync));
         _app.MapPost(PeerProtocol.KeepAlivePath, KeepAliveAsync);
         _app.MapPost(PeerProtocol.TimeToLivePath, TimeToLiveAsync);
@@ -170,6 +175,7 @@ internal sealed class PeerServer : IAsyncDisposable
         await using Stream stream = await upgrade.UpgradeAsync();
 
         // What the stream would read from, with a copy and three more state machines for each read.
+        PeerCounts? counts = _transport.CountsOf(from);
         PipeReader reader = context.Features.GetRequiredFeature<IConnectionTransportFeature>().Transport.Input;
         try
         {
@@ -177,11 +183,13 @@ internal sealed class PeerServer : IAsyncDisposable
             {
                 ReadResult read = await reader.ReadAsync(context.RequestAborted);
                 ReadOnlySequence<byte> buffer = read.Buffer;
+                long there = buffer.Length;
                 while (!TakeAll(ref buffer, from))
                 {
                     await Task.Delay(FullWait, _host.Time, context.RequestAborted);
                 }
 
+                counts?.Received(there - buffer.Length);
                 reader.AdvanceTo(buffer.Start, buffer.End);
                 if (read.IsCompleted)
                 {
@@ -193,6 +201,7 @@ internal sealed class PeerServer : IAsyncDisposable
         {
             if (e is InvalidDataException)
             {
+                counts?.ReceiveFailed();
                 Log.PeerRefused(_logger, PeerProtocol.Hex(from.Value), context.Request.Path, e.Message);
             }
 
@@ -265,7 +274,7 @@ internal sealed class PeerServer : IAsyncDisposable
                 return;
             }
 
-            (CheckpointHead head, MvccStore store, InstallSnapshot taken) = await _snapshots.TakeAsync(install, context.Request.Body, context.RequestAborted);
+            (CheckpointHead head, MvccStore store, InstallSnapshot taken) = await TakeSnapshotAsync(install, context);
             _host.Received(taken, head, store);
             context.Response.StatusCode = StatusCodes.Status204NoContent;
         }
@@ -273,6 +282,24 @@ internal sealed class PeerServer : IAsyncDisposable
         {
             Log.PeerRefused(_logger, PeerProtocol.Hex(from.Value), context.Request.Path, e.Message);
             await RefuseAsync(context, 500, e.Message);
+        }
+    }
+
+    private async Task<(CheckpointHead Head, MvccStore Store, InstallSnapshot Message)> TakeSnapshotAsync(InstallSnapshot install, HttpContext context)
+    {
+        PeerCounts? counts = _transport.CountsOf(install.From);
+        long began = _host.Time.GetTimestamp();
+        bool whole = false;
+        counts?.ReceivedSnapshotBegun();
+        try
+        {
+            (CheckpointHead, MvccStore, InstallSnapshot) taken = await _snapshots.TakeAsync(install, context.Request.Body, context.RequestAborted);
+            whole = true;
+            return taken;
+        }
+        finally
+        {
+            counts?.ReceivedSnapshotEnded(_host.Time.GetElapsedTime(began), whole);
         }
     }
 

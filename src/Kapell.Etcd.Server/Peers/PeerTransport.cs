@@ -33,6 +33,13 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
     /// <summary>For how long there has been a connection to the member without a break; null while there is none.</summary>
     public TimeSpan? ConnectedFor(ulong member) => _peers.TryGetValue(member, out Peer? peer) ? peer.Urgent.ConnectedFor : null;
 
+    /// <summary>All that are spoken to.</summary>
+    public IEnumerable<(ulong Member, bool IsConnected, PeerCounts Counts)> All => _peers
+        .OrderBy(static p => p.Key).Select(static p => (p.Key, p.Value.Urgent.IsConnected, p.Value.Counts));
+
+    /// <summary>Null for who is not spoken to.</summary>
+    public PeerCounts? CountsOf(MemberId member) => _peers.TryGetValue(member.Value, out Peer? peer) ? peer.Counts : null;
+
     public IReadOnlyList<string> UrlsOf(ulong member) => _peers.TryGetValue(member, out Peer? peer) ? peer.Urls : [];
 
     public bool IsSendingSnapshot => _snapshots.IsRunning;
@@ -49,13 +56,14 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
             if (message is InstallSnapshot snapshot)
             {
-                _snapshots.Begin(snapshot, peer.Urls);
+                _snapshots.Begin(snapshot, peer.Urls, peer.Counts);
                 continue;
             }
 
             PeerLane lane = message is AppendRequest or ForwardedProposal ? peer.Bulk : peer.Urgent;
             if (!lane.Offer(message))
             {
+                peer.Counts.SendFailed();
                 _context.Events.Unreachable(message.To);
             }
         }
@@ -121,14 +129,19 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
     private sealed class Peer : IAsyncDisposable
     {
+        private readonly PeerProbe _probe;
+
         public Peer(PeerContext context, MemberId id, IReadOnlyList<string> urls)
         {
             Urls = urls;
-            Urgent = new PeerLane(context, id, Lane.Urgent, () => Urls);
-            Bulk = new PeerLane(context, id, Lane.Bulk, () => Urls);
+            Urgent = new PeerLane(context, id, Lane.Urgent, () => Urls, Counts);
+            Bulk = new PeerLane(context, id, Lane.Bulk, () => Urls, Counts);
+            _probe = new PeerProbe(context, id, () => Urls, Counts);
         }
 
         public IReadOnlyList<string> Urls { get; set; }
+
+        public PeerCounts Counts { get; } = new();
 
         public PeerLane Urgent { get; }
 
@@ -136,6 +149,7 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
         public async ValueTask DisposeAsync()
         {
+            await _probe.DisposeAsync();
             await Urgent.DisposeAsync();
             await Bulk.DisposeAsync();
         }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Mvcc;
 using Kapell.Raft;
 using Kapell.Storage;
@@ -9,11 +10,14 @@ using Kapell.Storage.Checkpoints;
 namespace Kapell.Etcd.Server.Peers;
 
 /// <summary>Takes in a checkpoint of the leader: to a file of its own, verified, in place, read; only then Raft hears of it.</summary>
-internal sealed class SnapshotReceiver(IDisk disk, string directory, ulong clusterId)
+internal sealed class SnapshotReceiver(IDisk disk, string directory, ulong clusterId, MemberTimes times, TimeProvider time)
 {
     private const int PieceBytes = 256 * 1024;
     private readonly SemaphoreSlim _one = new(1);
     private long _next;
+
+    /// <summary>One is being taken in now.</summary>
+    public bool IsTaking => _one.CurrentCount == 0;
 
     /// <summary>What unfinished transfers of an earlier life left.</summary>
     public void CleanUp()
@@ -59,6 +63,7 @@ internal sealed class SnapshotReceiver(IDisk disk, string directory, ulong clust
 
     private async Task StoreAsync(string path, Stream body, CancellationToken cancellation)
     {
+        long began = time.GetTimestamp();
         using IDiskFile file = disk.Open(path, DiskOpen.Create);
         byte[] piece = new byte[PieceBytes];
         long at = 0;
@@ -68,7 +73,10 @@ internal sealed class SnapshotReceiver(IDisk disk, string directory, ulong clust
             at += read;
         }
 
+        long flushing = time.GetTimestamp();
         file.Flush();
+        times.ReceivedFlushes.Observe(time.GetElapsedTime(flushing).TotalSeconds);
+        times.ReceivedCheckpoints.Observe(time.GetElapsedTime(began).TotalSeconds);
     }
 
     // Read to its very end: the trailer vouches for the whole.

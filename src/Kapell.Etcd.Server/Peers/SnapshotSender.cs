@@ -24,7 +24,7 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
 
     public bool IsRunning => _running.Values.Any(static t => !t.IsCompleted);
 
-    public void Begin(InstallSnapshot message, IReadOnlyList<string> urls)
+    public void Begin(InstallSnapshot message, IReadOnlyList<string> urls, PeerCounts counts)
     {
         if (_running.TryGetValue(message.To, out Task? running) && !running.IsCompleted)
         {
@@ -32,7 +32,7 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
             return;
         }
 
-        _running[message.To] = Task.Run(() => SendAsync(message, urls));
+        _running[message.To] = Task.Run(() => SendAsync(message, urls, counts));
     }
 
     public async ValueTask DisposeAsync()
@@ -42,9 +42,11 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
         _stopping.Dispose();
     }
 
-    private async Task SendAsync(InstallSnapshot message, IReadOnlyList<string> urls)
+    private async Task SendAsync(InstallSnapshot message, IReadOnlyList<string> urls, PeerCounts counts)
     {
         bool whole = false;
+        long began = context.Time.GetTimestamp();
+        counts.SnapshotBegun();
         try
         {
             string path = CheckpointFile.NewestPath(disk, directory) ?? throw new IOException("there is no checkpoint to send");
@@ -72,6 +74,7 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
         }
         finally
         {
+            counts.SnapshotEnded(context.Time.GetElapsedTime(began), whole);
             context.Events.SnapshotSent(message.To, whole);
         }
     }

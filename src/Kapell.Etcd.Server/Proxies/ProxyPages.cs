@@ -3,6 +3,7 @@ using System.Text;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Metrics;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -77,26 +78,9 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, TimePro
 
     private string OwnMetrics()
     {
-        StringBuilder text = new();
-        text.Append("# HELP grpc_server_started_total Total number of RPCs started on the server.\n# TYPE grpc_server_started_total counter\n");
-        foreach ((string method, string kind, long count) in calls.Started)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"grpc_server_started_total{{{Labels(method, kind)}}} {count}\n");
-        }
-
-        text.Append("# HELP grpc_server_handled_total Total number of RPCs completed on the server, regardless of success or failure.\n# TYPE grpc_server_handled_total counter\n");
-        foreach ((string method, string kind, StatusCode code, long count) in calls.Handled)
-        {
-            text.Append(CultureInfo.InvariantCulture, $"grpc_server_handled_total{{grpc_code=\"{code}\",{Labels(method, kind)}}} {count}\n");
-        }
-
+        MetricsText text = new();
+        CallMetrics.WriteMethods(text, calls);
         return text.ToString();
-    }
-
-    private static string Labels(string method, string kind)
-    {
-        string[] parts = method.Split('/');
-        return $"grpc_method=\"{parts[^1]}\",grpc_service=\"{parts[^2]}\",grpc_type=\"{kind}\"";
     }
 
     private static Task WriteAsync(HttpContext context, int status, string text)

@@ -47,6 +47,9 @@ public sealed class Applier : IDisposable
 
     internal AuthGate Gate { get; private set; }
 
+    /// <summary>Who measures what commands cost; null for nobody.</summary>
+    internal IApplyTimes? Times { get; set; }
+
     /// <summary>For the expiry of leases; told by the owner before it applies.</summary>
     public long NowMilliseconds { get; set; }
 
@@ -55,6 +58,14 @@ public sealed class Applier : IDisposable
     public bool HasAlarm(AlarmType alarm) => _alarms.Count > 0 && _alarms.Any(a => a.Alarm == alarm);
 
     public ApplyOutcome Apply(in Command command, ReplyHeader header, bool wantsReply)
+    {
+        long began = Times?.Begin() ?? 0;
+        ApplyOutcome outcome = CarryOut(command, header, wantsReply);
+        Times?.Applied(command.Request, outcome.Error is null, began);
+        return outcome;
+    }
+
+    private ApplyOutcome CarryOut(in Command command, ReplyHeader header, bool wantsReply)
     {
         bool full = HasAlarm(AlarmType.Nospace);
         if (HasAlarm(AlarmType.Corrupt) && command.Kind is not (CommandKind.Alarm or CommandKind.MemberAttributes or CommandKind.MemberUpdate))
@@ -184,13 +195,6 @@ public sealed class Applier : IDisposable
     private EtcdError? Compact(CompactionRequest request, ReplyHeader header, ReplyWriter? writer)
     {
         EtcdError? error = ReplyEncoder.ToError(Store.Compact(request.Revision));
-        if (error is null && request.Physical)
-        {
-            while (Store.Maintain(4096))
-            {
-            }
-        }
-
         WriteHeader(header, writer);
         return error;
     }

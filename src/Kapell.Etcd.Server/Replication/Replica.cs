@@ -143,6 +143,7 @@ public sealed class Replica : IDisposable
         foreach (long id in _expired)
         {
             // A refusal is no loss: the lease comes up again after a while.
+            ExpiredLeases++;
             _raft.Propose(new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = id }) { Caller = Self }.Encode());
         }
 
@@ -154,6 +155,9 @@ public sealed class Replica : IDisposable
         ClearAlarmWhenThereIsSpace();
         PromoteWhoKeepsUp();
     }
+
+    /// <summary>Leases whose time was over while this member led.</summary>
+    public long ExpiredLeases { get; private set; }
 
     /// <summary>The store still has to free what a compaction made unreachable.</summary>
     public bool IsMaintaining { get; private set; }

@@ -12,6 +12,8 @@ namespace Kapell.Etcd.Server.Rpc;
 /// <summary>KV: checks what a request alone can tell, then reads here or proposes. etcd: api/v3rpc/key.go, v3_server.go</summary>
 public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer proposer, Authenticator authenticator) : KvServiceBase
 {
+    private static readonly TimeSpan CompactionLook = TimeSpan.FromMilliseconds(2);
+
     public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
     {
         Refuse(RequestChecks.Range(request));
@@ -82,7 +84,15 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     public override async Task<Reply> Compact(CompactionRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        return await proposer.ProposeAsync(CommandKind.Compact, request, growth: 0, context);
+        Reply reply = await proposer.ProposeAsync(CommandKind.Compact, request, growth: 0, context);
+
+        // Whoever wants to know waits until it is freed here; the others go on meanwhile. etcd: v3_server.go Compact
+        while (request.Physical && host.Reading(() => host.Store.IsCompacting))
+        {
+            await Task.Delay(CompactionLook, host.Time, context.CancellationToken);
+        }
+
+        return reply;
     }
 
     private static void Refuse(EtcdError? error)
@@ -100,6 +110,22 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             : 0;
 
     private Reply Range(RangeRequest request, in Caller caller)
+    {
+        long began = host.Time.GetTimestamp();
+        bool good = false;
+        try
+        {
+            Reply reply = ReadRange(request, caller);
+            good = true;
+            return reply;
+        }
+        finally
+        {
+            host.Times.Ranges.Observe(host.Time.GetElapsedTime(began).TotalSeconds, good);
+        }
+    }
+
+    private Reply ReadRange(RangeRequest request, in Caller caller)
     {
         RangeResult result = new();
         host.EnterReading();

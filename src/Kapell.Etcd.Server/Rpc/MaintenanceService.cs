@@ -88,22 +88,24 @@ public sealed class MaintenanceService(
     public override async Task<DefragmentResponse> Defragment(DefragmentRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
+        long began = host.Time.GetTimestamp();
         (long live, long held) = host.Reading(() => (host.Store.LiveBytes, host.Store.AllocatedBytes));
         CareLog.Defragmented(_logger, live, held);
+        host.Times.Defragmentations.Observe(host.Time.GetElapsedTime(began).TotalSeconds);
         return new DefragmentResponse();
     }
 
     public override async Task<HashResponse> Hash(HashRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        HashedStore taken = await host.Hashes.TakeAsync(0, context.CancellationToken);
+        HashedStore taken = await host.Hashes.TakeAsync(0, host.Times.Hashes, context.CancellationToken);
         return new HashResponse { Header = host.Header.ToMessage(taken.StoreRevision), Hash = taken.Hash };
     }
 
     public override async Task<HashKVResponse> HashKV(HashKVRequest request, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
-        HashedStore taken = await host.Hashes.TakeAsync(request.Revision, context.CancellationToken);
+        HashedStore taken = await host.Hashes.TakeAsync(request.Revision, host.Times.RevisionHashes, context.CancellationToken);
         return new HashKVResponse
         {
             Header = host.Header.ToMessage(taken.StoreRevision),
@@ -120,6 +122,7 @@ public sealed class MaintenanceService(
         SnapshotRequest request, IServerStreamWriter<SnapshotResponse> responseStream, ServerCallContext context)
     {
         await authenticator.RequireAdministratorAsync(context);
+        long began = host.Time.GetTimestamp();
         using SavedSnapshot saved = await files.SaveAsync(host, context.CancellationToken);
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         long sent = 0;
@@ -146,6 +149,7 @@ public sealed class MaintenanceService(
 
         SnapshotResponse digest = new() { Blob = UnsafeByteOperations.UnsafeWrap(hash.GetHashAndReset()), Version = EtcdVersion.Storage };
         await responseStream.WriteAsync(digest, context.CancellationToken);
+        host.Times.Snapshots.Observe(host.Time.GetElapsedTime(began).TotalSeconds);
     }
 
     public override async Task<MoveLeaderResponse> MoveLeader(MoveLeaderRequest request, ServerCallContext context)

@@ -3,6 +3,7 @@ using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Snapshots;
@@ -121,7 +122,7 @@ internal sealed class CheckpointTarget : FuzzTarget
             sent = written.Content(written.Paths.Single());
         }
 
-        SnapshotReceiver receiver = new(disk, SampleMember.Checkpoints, 9);
+        SnapshotReceiver receiver = new(disk, SampleMember.Checkpoints, 9, new MemberTimes(TimeProvider.System), TimeProvider.System);
         InstallSnapshot message = new(new MemberId(2), new MemberId(1), new Term(1), new SnapshotMetadata(default, new ConfState()));
         try
         {

@@ -1,6 +1,7 @@
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc;
@@ -55,7 +56,10 @@ internal sealed class MemberProcess : IReplicaDuties
         _loaded = ReplicaLoader.Load(_disk, _settings, _prng.Split(), sim.AdjustRaft);
         Turns = new ReplicaTurns(Replica, this, firstRead: sim.Breakage.ReadsCountFromOne ? 1 : _prng.NextUInt64());
         _lastCheckpoint = Replica.AppliedPosition.Index;
-        _receiver = new SnapshotReceiver(_disk, _settings.CheckpointDirectory, Replica.ClusterId);
+
+        // What is measured by the clock of this machine decides nothing.
+        _receiver = new SnapshotReceiver(
+            _disk, _settings.CheckpointDirectory, Replica.ClusterId, new MemberTimes(TimeProvider.System), TimeProvider.System);
         _receiver.CleanUp();
     }
 
