@@ -21,17 +21,28 @@ internal unsafe struct KeyEntry
     public int Count;
     private int _capacity;
 
-    /// <summary>The revision while there is room for one, else in <see cref="RevisionItem.Main"/> the address of the second block.</summary>
+    /// <summary>
+    /// The revision while there is room for one; else in <see cref="RevisionItem.Main"/> the address of the second block, and in place of the
+    /// address the number of revisions at its beginning that were forgotten.
+    /// </summary>
     private RevisionItem _inline;
 
     public readonly RevisionItem* Items => _capacity > 1
-        ? (RevisionItem*)_inline.Main
+        ? Block + Forgotten
         : (RevisionItem*)Unsafe.AsPointer(ref Unsafe.AsRef(in _inline));
 
     public readonly RevisionItem Newest => Items[Count - 1];
 
     /// <summary>Bytes of the second block.</summary>
     public readonly long BlockBytes => _capacity > 1 ? _capacity * (long)sizeof(RevisionItem) : 0;
+
+    private readonly RevisionItem* Block => (RevisionItem*)_inline.Main;
+
+    private int Forgotten
+    {
+        readonly get => (int)_inline.Address.Value;
+        set => _inline.Address = new RecordAddress((ulong)value);
+    }
 
     public static void Initialize(KeyEntry* entry, RevisionItem item) =>
         *entry = new KeyEntry { Count = 1, _capacity = 1, _inline = item };
@@ -41,7 +52,7 @@ internal unsafe struct KeyEntry
     {
         if (entry->_capacity > 1)
         {
-            NativeMemory.Free(entry->Items);
+            NativeMemory.Free(entry->Block);
         }
     }
 
@@ -50,30 +61,35 @@ internal unsafe struct KeyEntry
         Check.That(entry->Newest.Main <= item.Main);
         if (entry->Count == entry->_capacity)
         {
-            int capacity = entry->_capacity * 2;
-            RevisionItem* items = (RevisionItem*)NativeMemory.Alloc((nuint)(capacity * (long)sizeof(RevisionItem)));
-            new ReadOnlySpan<RevisionItem>(entry->Items, entry->Count).CopyTo(new Span<RevisionItem>(items, capacity));
-            FreeBlock(entry);
-            entry->_inline.Main = (nint)items;
-            entry->_capacity = capacity;
+            Move(entry, entry->_capacity * 2);
+        }
+        else if (entry->_capacity > 1 && entry->Forgotten + entry->Count == entry->_capacity)
+        {
+            // A quarter of the block is free afterwards, or half: so many more come before anything is moved again.
+            Move(entry, entry->Forgotten >= entry->_capacity / 4 ? entry->_capacity : entry->_capacity * 2);
         }
 
         entry->Items[entry->Count++] = item;
     }
 
-    /// <summary>Forgets the oldest <paramref name="count"/> revisions; one must stay.</summary>
+    /// <summary>
+    /// Forgets the oldest <paramref name="count"/> revisions; one must stay. A compaction forgets those of a key one by one: what is left may
+    /// not be moved each time, or a key with a million revisions would hold everybody up for an hour.
+    /// </summary>
     public static void DropOldest(KeyEntry* entry, int count)
     {
-        Check.That(count < entry->Count);
-        RevisionItem* items = entry->Items;
-        int left = entry->Count - count;
-        new ReadOnlySpan<RevisionItem>(items + count, left).CopyTo(new Span<RevisionItem>(items, left));
-        entry->Count = left;
-        if (left == 1 && entry->_capacity > 1)
+        Check.That(count > 0 && count < entry->Count);
+        entry->Count -= count;
+        entry->Forgotten += count;
+        if (entry->Count == 1)
         {
-            RevisionItem last = items[0];
-            NativeMemory.Free(items);
+            RevisionItem last = entry->Newest;
+            FreeBlock(entry);
             Initialize(entry, last);
+        }
+        else if (entry->Count <= entry->_capacity / 4)
+        {
+            Move(entry, entry->_capacity / 2);
         }
     }
 
@@ -102,6 +118,26 @@ internal unsafe struct KeyEntry
         }
 
         return low;
+    }
+
+    /// <summary>Into a block of this many, from its beginning on.</summary>
+    private static void Move(KeyEntry* entry, int capacity)
+    {
+        Check.That(capacity > 1 && entry->Count <= capacity);
+        Span<RevisionItem> left = new(entry->Items, entry->Count);
+        if (capacity == entry->_capacity)
+        {
+            left.CopyTo(new Span<RevisionItem>(entry->Block, capacity));
+            entry->Forgotten = 0;
+            return;
+        }
+
+        RevisionItem* block = (RevisionItem*)NativeMemory.Alloc((nuint)(capacity * (long)sizeof(RevisionItem)));
+        left.CopyTo(new Span<RevisionItem>(block, capacity));
+        FreeBlock(entry);
+        entry->_inline.Main = (nint)block;
+        entry->_capacity = capacity;
+        entry->Forgotten = 0;
     }
 
     /// <summary>The index of a change that is there. A key may have several in one revision: deleted and put again by one transaction.</summary>

@@ -254,8 +254,8 @@ public sealed unsafe class MvccStore : IDisposable
         return _compactor.Step(budget);
     }
 
-    /// <summary>A compaction has something to free, and nobody keeps it from that.</summary>
-    public bool IsCompacting => _compactor.IsPruning && _compactor.Pins == 0;
+    /// <summary>A compaction still has something to free; it waits for the <see cref="Readers"/>.</summary>
+    public bool IsCompacting => _compactor.IsPruning;
 
     /// <summary>Records that compactions have freed since the store was opened.</summary>
     public long CompactedRecords => _compactor.Freed;

@@ -550,7 +550,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private void MaintainStep()
     {
         long began = _time.GetTimestamp();
-        bool compacting = Store.IsCompacting;
+        bool compacting = Store.IsCompacting && Store.Readers == 0;
         _replica.Maintain(_maintenanceStep);
         long ended = _time.GetTimestamp();
         if (compacting)
@@ -641,7 +641,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         LateHeartbeats += now - _nextTick > _tickLength && _replica.Raft.Role == Role.Leader ? 1 : 0;
         Volatile.Write(ref _nextTick, Math.Max(_nextTick + _tickLength, now + (_tickLength / 2)));
         MemberId promoted = _replica.LastPromoted;
-        bool compacting = Store.IsCompacting;
+        bool compacting = Store.IsCompacting && Store.Readers == 0;
         _turns.Tick(NowMilliseconds);
         if (compacting)
         {

@@ -157,6 +157,9 @@ internal sealed class ServerMetrics(
         text.Gauge("dotnet_gc_heap_size_bytes", "Of the collected heap after the last collection, holes included.", collected.HeapSizeBytes);
         text.Gauge("dotnet_gc_fragmented_bytes", "Of them, holes.", collected.FragmentedBytes);
         text.Gauge("dotnet_gc_committed_bytes", "Memory that the collected heap holds from the system.", collected.TotalCommittedBytes);
+        text.Counters("dotnet_gc_collections_total", "Collections, by the oldest generation that was collected.", Enumerable.Range(0, GC.MaxGeneration + 1).Select(static g =>
+            ($"generation=\"{g}\"", (long)GC.CollectionCount(g) - (g < GC.MaxGeneration ? GC.CollectionCount(g + 1) : 0))));
+        text.Counter("dotnet_gc_allocated_bytes_total", "Bytes allocated on the collected heap.", GC.GetTotalAllocatedBytes());
         text.Counter("dotnet_gc_pause_seconds_total", "Time in which everything stood still for a collection.", (decimal)GC.GetTotalPauseDuration().TotalSeconds);
         int used = Directory.GetFileSystemEntries("/proc/self/fd").Length;
         decimal limit = OpenFilesMax();
