@@ -11,6 +11,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 {
     private const int SparseLookups = 64;
 
+    private int _pins;
     private long _next;
     private bool _pruning;
     private long _target;
@@ -26,7 +27,13 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
     public long Freed { get; private set; }
 
     /// <summary>While somebody reads the store bit by bit (a checkpoint), nothing is freed.</summary>
-    public int Pins { get; set; }
+    public int Pins => Volatile.Read(ref _pins);
+
+    /// <summary>By whoever may read the store, or the owner.</summary>
+    public void Pin() => Interlocked.Increment(ref _pins);
+
+    /// <summary>By the owner.</summary>
+    public void Unpin() => Interlocked.Decrement(ref _pins);
 
     public void Begin(long revision)
     {

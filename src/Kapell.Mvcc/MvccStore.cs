@@ -72,7 +72,13 @@ public sealed unsafe class MvccStore : IDisposable
         : revision > 0 && revision < CompactRevision ? RevisionStatus.Compacted
         : RevisionStatus.Ok;
 
-    public RevisionStatus Range(scoped in RangeQuery query, RangeResult result)
+    public RevisionStatus Range(scoped in RangeQuery query, RangeResult result) => Range(query, result, int.MaxValue);
+
+    /// <summary>
+    /// Begins a range that looks at no more than so many keys at a time. Unless <see cref="RangeResult.IsWhole"/>, the store is to be pinned
+    /// before it changes, and <see cref="GoOn"/> to be called until it is: the answer is that of this moment.
+    /// </summary>
+    public RevisionStatus Range(scoped in RangeQuery query, RangeResult result, int keysMax)
     {
         Counts.CountRange();
         result.Clear();
@@ -80,11 +86,18 @@ public sealed unsafe class MvccStore : IDisposable
         RevisionStatus status = CheckRevision(query.Revision);
         if (status == RevisionStatus.Ok)
         {
-            long at = query.Revision <= 0 ? ViewRevision : query.Revision;
-            RangeReader.Read(this, query, at, result);
+            result.At = query.Revision <= 0 ? ViewRevision : query.Revision;
+            RangeReader.Read(this, query, result, keysMax);
         }
 
         return status;
+    }
+
+    /// <summary>The next keys of a range that is not whole yet, with the query that it began with.</summary>
+    public void GoOn(scoped in RangeQuery query, RangeResult result, int keysMax)
+    {
+        Check.That(!result.IsWhole);
+        RangeReader.Read(this, query, result, keysMax);
     }
 
     /// <summary>The record of a key at a revision (0: now).</summary>
@@ -312,12 +325,13 @@ public sealed unsafe class MvccStore : IDisposable
         _pages.Dispose();
     }
 
-    /// <summary>For who reads the store bit by bit: nothing is freed until <see cref="Unpin"/>.</summary>
-    internal void Pin() => _compactor.Pins++;
+    /// <summary>For who reads the store bit by bit: nothing is freed until <see cref="Unpin"/>. By whoever may read now, or the owner.</summary>
+    public void Pin() => _compactor.Pin();
 
-    internal void Unpin()
+    /// <summary>By the owner.</summary>
+    public void Unpin()
     {
-        _compactor.Pins--;
+        _compactor.Unpin();
         DisposeWhenUnread();
     }
 

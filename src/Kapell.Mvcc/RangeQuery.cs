@@ -87,9 +87,19 @@ public sealed class RangeResult
     /// <summary>The newest revision of the store when it was read.</summary>
     public long StoreRevision { get; internal set; }
 
+    /// <summary>Nothing is left to look at.</summary>
+    public bool IsWhole => Next is null;
+
+    /// <summary>The revision that is read.</summary>
+    internal long At { get; set; }
+
+    /// <summary>Before which key to go on; null when there is nothing more.</summary>
+    internal byte[]? Next { get; set; }
+
     internal void Clear()
     {
         Records.Clear();
+        Next = null;
         Count = 0;
         More = false;
     }

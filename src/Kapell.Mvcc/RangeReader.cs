@@ -3,19 +3,37 @@ namespace Kapell.Mvcc;
 /// <summary>Range queries. etcd: mvcc/kvstore_txn.go rangeKeys, etcdserver/txn/range.go</summary>
 internal static unsafe class RangeReader
 {
-    public static void Read(MvccStore store, scoped in RangeQuery query, long at, RangeResult result)
+    /// <summary>From where the result stands, no more than so many keys; filters and sorts when it is whole.</summary>
+    public static void Read(MvccStore store, scoped in RangeQuery query, RangeResult result, int keysMax)
+    {
+        Collect(store, query, result, keysMax);
+        if (result.IsWhole)
+        {
+            Arrange(store, query, result);
+        }
+    }
+
+    // A key that has come since the range began has no change at its revision; none has gone, for nothing is freed meanwhile.
+    private static void Collect(MvccStore store, scoped in RangeQuery query, RangeResult result, int keysMax)
     {
         long limit = query.FetchMax;
         bool fetch = !query.CountOnly;
         KeyIndex index = store.Index;
-        KeyCursor cursor = index.LowerBound(query.Key);
+        KeyCursor cursor = index.LowerBound(result.Next is null ? query.Key : result.Next);
+        result.Next = null;
 
         // The end is looked up once: no key between is read, so counting touches the index alone.
         KeyCursor end = index.EndOf(cursor, query.Key, query.End);
         for (; cursor.IsBefore(end); index.Next(ref cursor))
         {
             KeyEntry* entry = index.At(cursor);
-            int item = KeyEntry.IndexAt(entry, at);
+            if (keysMax-- <= 0)
+            {
+                result.Next = KeyIndex.Key(entry).ToArray();
+                return;
+            }
+
+            int item = KeyEntry.IndexAt(entry, result.At);
             if (item >= 0 && !entry->Items[item].Address.IsTombstone)
             {
                 result.Count++;
@@ -30,10 +48,13 @@ internal static unsafe class RangeReader
                 }
             }
         }
+    }
 
+    private static void Arrange(MvccStore store, scoped in RangeQuery query, RangeResult result)
+    {
         if (!query.HasFilters && !query.NeedsSort)
         {
-            result.More = fetch && result.Count > result.Records.Count;
+            result.More = !query.CountOnly && result.Count > result.Records.Count;
             return;
         }
 

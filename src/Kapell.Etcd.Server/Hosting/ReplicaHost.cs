@@ -260,6 +260,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return refusal;
     }
 
+    /// <summary>The store is freed soon: who reads it bit by bit must not go on.</summary>
+    public bool IsStopping => _stopping;
+
     /// <summary>More waits than a turn should take: nothing is to be given now.</summary>
     public bool IsFull => Volatile.Read(ref _queued) > InboxMax;
 
@@ -394,7 +397,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         await Hashes.DisposeAsync();
         _checkpoints.Dispose();
         _log.Dispose();
-        _replica.Dispose();
+        Own(_replica.Dispose);
         _gate.Dispose();
         _wake.Dispose();
     }

@@ -57,15 +57,25 @@ internal static class ReplyEncoder
     public static void RangeBody(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly)
     {
         RangeRecords(writer, store, result, keysOnly);
+        RangeEnd(writer, result);
+    }
+
+    public static void RangeEnd(ReplyWriter writer, RangeResult result)
+    {
         writer.Flag(3, result.More);
         writer.Number(4, result.Count);
     }
 
     /// <summary>Without values their bytes are not even read: a record says where its value is.</summary>
-    public static void RangeRecords(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly)
+    public static void RangeRecords(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly) =>
+        RangeRecords(writer, store, result, keysOnly, 0, result.Records.Count);
+
+    /// <summary>Of them those from <paramref name="first"/> up to <paramref name="end"/>.</summary>
+    public static void RangeRecords(ReplyWriter writer, MvccStore store, RangeResult result, bool keysOnly, int first, int end)
     {
-        foreach (RecordAddress address in result.Records)
+        for (int i = first; i < end; i++)
         {
+            RecordAddress address = result.Records[i];
             if (keysOnly)
             {
                 writer.KeyValue(2, store.Read(address), keysOnly: true);

@@ -12,6 +12,14 @@ namespace Kapell.Etcd.Server.Rpc;
 /// <summary>KV: checks what a request alone can tell, then reads here or proposes. etcd: api/v3rpc/key.go, v3_server.go</summary>
 public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer proposer, Authenticator authenticator) : KvServiceBase
 {
+    // Of a long range, while nobody can write.
+    private const int KeysAtOnce = 2048;
+    private const int RecordsPerLook = 16;
+    private static readonly TimeSpan PieceTime = TimeSpan.FromMilliseconds(0.5);
+    private const int EstimateMin = 64;
+    private readonly SemaphoreSlim _longRange = new(1);
+    private const int PairOverhead = 8;
+
     private static readonly TimeSpan CompactionLook = TimeSpan.FromMilliseconds(2);
 
     public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
@@ -29,7 +37,8 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             await Task.Yield();
         }
 
-        return Range(request, await authenticator.IdentifyAsync(context));
+        Caller caller = await authenticator.IdentifyAsync(context);
+        return Range(request, caller, mayPin: false) ?? await LongRangeAsync(request, caller, context.CancellationToken);
     }
 
     /// <summary>Since 3.7: a range in pieces, all at the revision of the first. etcd: v3_server.go rangeStream</summary>
@@ -109,13 +118,38 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             ? request.CalculateSize()
             : 0;
 
-    private Reply Range(RangeRequest request, in Caller caller)
+    /// <summary>
+    /// While a compaction wants to free something, long ranges, which keep it from that, come one at a time, with as long a time for it between
+    /// them: else they could keep it from it for ever.
+    /// </summary>
+    private async Task<Reply> LongRangeAsync(RangeRequest request, Caller caller, CancellationToken cancellation)
+    {
+        await _longRange.WaitAsync(cancellation);
+        long began = host.Time.GetTimestamp();
+        try
+        {
+            return Range(request, caller, mayPin: true)!;
+        }
+        finally
+        {
+            _ = ReleaseAsync(host.Time.GetElapsedTime(began));
+        }
+    }
+
+    private async Task ReleaseAsync(TimeSpan rest)
+    {
+        await Task.Delay(rest, host.Time);
+        _longRange.Release();
+    }
+
+    /// <summary>Null when it is a long one and must wait for its turn.</summary>
+    private Reply? Range(RangeRequest request, in Caller caller, bool mayPin)
     {
         long began = host.Time.GetTimestamp();
         bool good = false;
         try
         {
-            Reply reply = ReadRange(request, caller);
+            Reply? reply = ReadRange(request, caller, mayPin);
             good = true;
             return reply;
         }
@@ -125,34 +159,101 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         }
     }
 
-    private Reply ReadRange(RangeRequest request, in Caller caller)
+    private Reply? ReadRange(RangeRequest request, in Caller caller, bool mayPin)
     {
         RangeResult result = new();
+        MvccStore store;
         host.EnterReading();
         try
         {
             Refuse(host.Replica.Applier.Gate.Judge(request, caller));
-            Refuse(ReplyEncoder.ToError(host.Store.Range(ReplyEncoder.ToQuery(request), result)));
-            ReplyWriter writer = new(EstimateBytes(request, result));
-            host.Header.Write(writer, result.StoreRevision);
-            ReplyEncoder.RangeBody(writer, host.Store, result, request.KeysOnly);
-            return writer.Finish();
+            store = host.Store;
+
+            Refuse(ReplyEncoder.ToError(store.Range(ReplyEncoder.ToQuery(request), result, KeysAtOnce)));
+            if (result.IsWhole)
+            {
+                ReplyWriter writer = new(EstimateBytes(store, request, result));
+                host.Header.Write(writer, result.StoreRevision);
+                ReplyEncoder.RangeBody(writer, store, result, request.KeysOnly);
+                return writer.Finish();
+            }
+
+            if (store.IsCompacting && !mayPin)
+            {
+                return null;
+            }
+
+            store.Pin();
         }
         finally
         {
             host.ExitReading();
         }
+
+        try
+        {
+            return ReadOn(store, request, result);
+        }
+        finally
+        {
+            host.PostOwned(store.Unpin);
+        }
     }
 
-    private int EstimateBytes(RangeRequest request, RangeResult result)
+    /// <summary>The rest of a long range, a little at a time: those who write go on between.</summary>
+    private Reply ReadOn(MvccStore store, RangeRequest request, RangeResult result)
+    {
+        while (!result.IsWhole)
+        {
+            WhileUnchanged(() => store.GoOn(ReplyEncoder.ToQuery(request), result, KeysAtOnce));
+        }
+
+        // Measured before it is written: a buffer that grows is copied, and that takes long.
+        long size = EstimateMin;
+        InPieces(result, i => size += store.ReadBytes(result.Records[i]).Length + PairOverhead);
+        if (size > Array.MaxLength)
+        {
+            throw new RpcException(new Status(StatusCode.ResourceExhausted, $"grpc: trying to send message larger than max ({size} vs. {Array.MaxLength})"));
+        }
+
+        ReplyWriter writer = new((int)size);
+        host.Header.Write(writer, result.StoreRevision);
+        InPieces(result, i => ReplyEncoder.RangeRecords(writer, store, result, request.KeysOnly, i, i + 1));
+        ReplyEncoder.RangeEnd(writer, result);
+        return writer.Finish();
+    }
+
+    private void InPieces(RangeResult result, Action<int> each)
+    {
+        for (int next = 0; next < result.Records.Count;)
+        {
+            WhileUnchanged(() =>
+            {
+                long began = host.Time.GetTimestamp();
+                do
+                {
+                    each(next++);
+                }
+                while (next < result.Records.Count && (next % RecordsPerLook != 0 || host.Time.GetElapsedTime(began) < PieceTime));
+            });
+        }
+    }
+
+    private void WhileUnchanged(Action work) => host.WhileUnchanged(() =>
+    {
+        Refuse(host.IsStopping ? EtcdError.Stopped : null);
+        work();
+    });
+
+    private static int EstimateBytes(MvccStore store, RangeRequest request, RangeResult result)
     {
         if (result.Records.Count == 0)
         {
-            return 64;
+            return EstimateMin;
         }
 
-        long first = request.KeysOnly ? 64 : host.Store.ReadBytes(result.Records[0]).Length + 8;
-        return (int)Math.Min(64 + (first * result.Records.Count), 64 << 20);
+        long first = request.KeysOnly ? EstimateMin : store.ReadBytes(result.Records[0]).Length + PairOverhead;
+        return (int)Math.Min(EstimateMin + (first * result.Records.Count), 64 << 20);
     }
 
     private Reply ReadOnlyTxn(TxnRequest request, in Caller caller)

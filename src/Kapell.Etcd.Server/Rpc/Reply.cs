@@ -9,6 +9,8 @@ namespace Kapell.Etcd.Server.Rpc;
 /// </summary>
 public sealed class Reply(byte[] ownedBuffer, int length)
 {
+    private const int CopyBytesMax = 256 * 1024;
+
     private byte[]? _buffer = ownedBuffer;
 
     public static Marshaller<Reply> Marshaller { get; } = Marshallers.Create<Reply>(
@@ -25,7 +27,13 @@ public sealed class Reply(byte[] ownedBuffer, int length)
         _buffer = null;
         context.SetPayloadLength(Length);
         IBufferWriter<byte> writer = context.GetBufferWriter();
-        writer.Write(buffer.AsSpan(0, Length));
+
+        // A collection waits for a copy under way, and everybody for the collection: never hundreds of megabytes at once.
+        for (int at = 0; at < Length; at += CopyBytesMax)
+        {
+            writer.Write(buffer.AsSpan(at, Math.Min(CopyBytesMax, Length - at)));
+        }
+
         context.Complete();
         ArrayPool<byte>.Shared.Return(buffer);
     }

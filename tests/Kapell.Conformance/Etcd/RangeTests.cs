@@ -266,4 +266,60 @@ public sealed class RangeTests(StorePair stores)
         Assert.Equal([store.Key("é"), odd], response.Kvs.Select(p => p.Key));
         Assert.Equal([ByteString.Empty, value], response.Kvs.Select(p => p.Value));
     }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Thousands_of_keys_are_answered_as_they_stood_at_one_moment(StoreKind kind)
+    {
+        const int Keys = 8000;
+        StoreClient store = await stores.ClientAsync(kind);
+        RequestOp Put(int key, string value) => new() { RequestPut = new PutRequest { Key = store.Key($"{key:D4}"), Value = StoreClient.Bytes(value) } };
+        for (int i = 0; i < Keys; i += 16)
+        {
+            TxnRequest some = new();
+            some.Success.AddRange(Enumerable.Range(i, 16).Select(k => Put(k, "0")));
+            await store.TxnAsync(some);
+        }
+
+        await store.PutAsync($"{Keys}", "0");
+        using CancellationTokenSource enough = new();
+        Task writing = Task.Run(async () =>
+        {
+            for (int i = 1; !enough.IsCancellationRequested; i++)
+            {
+                // The first and the last always have the same value; a key between comes and goes.
+                TxnRequest both = new();
+                both.Success.Add(Put(0, $"{i}"));
+                both.Success.Add(Put(Keys - 1, $"{i}"));
+                both.Success.Add(i % 2 == 0 ? Put(Keys, "0") : new RequestOp { RequestDeleteRange = new DeleteRangeRequest { Key = store.Key($"{Keys}") } });
+                await store.TxnAsync(both);
+            }
+        });
+        HashSet<string> seen = [];
+        for (int i = 0; i < 20; i++)
+        {
+            RangeRequest request = store.All();
+            request.SortOrder = i % 2 == 0 ? RangeRequest.Types.SortOrder.None : RangeRequest.Types.SortOrder.Descend;
+            RangeResponse response = await store.RangeAsync(request);
+            Assert.InRange(response.Kvs.Count, Keys, Keys + 1);
+            Assert.Equal(response.Kvs.Count, response.Count);
+            List<KeyValue> pairs = [.. response.Kvs.OrderBy(p => store.Short(p.Key), StringComparer.Ordinal)];
+            Assert.Equal(i % 2 == 0 ? pairs : pairs.AsEnumerable().Reverse(), response.Kvs);
+            Assert.Equal(pairs[0].Value, pairs[Keys - 1].Value);
+            Assert.Equal(Keys + (int.Parse(pairs[0].Value.ToStringUtf8(), System.Globalization.CultureInfo.InvariantCulture) % 2 == 0 ? 1 : 0), pairs.Count);
+            Assert.All(pairs, p => Assert.True(p.ModRevision <= response.Header.Revision));
+            seen.Add(pairs[0].Value.ToStringUtf8());
+            request.CountOnly = true;
+            Assert.InRange((await store.RangeAsync(request)).Count, Keys, Keys + 1);
+        }
+
+        await enough.CancelAsync();
+        await writing;
+        Assert.True(seen.Count > 1, "nothing was written meanwhile");
+        RangeRequest limited = store.All();
+        limited.Limit = Keys - 1;
+        limited.KeysOnly = true;
+        RangeResponse first = await store.RangeAsync(limited);
+        Assert.True(first.More && first.Kvs.Count == Keys - 1 && first.Count >= Keys && first.Kvs.All(static p => p.Value.IsEmpty));
+    }
 }

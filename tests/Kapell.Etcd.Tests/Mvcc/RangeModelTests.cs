@@ -52,6 +52,52 @@ public sealed class RangeModelTests
         },
         iter: 60);
 
+    [Fact]
+    public void A_range_read_bit_by_bit_is_that_of_its_beginning() => Gen.Select(
+        AnyKey.Array[1, 300], AnyKey.Array[0, 100], Gen.Int[1, 40], Gen.Int[0, 30], Gen.Bool, Gen.Bool).Sample(
+        (before, meanwhile, keysMax, limit, counts, descends) =>
+        {
+            using MvccStore store = new();
+            foreach (string key in before)
+            {
+                Write(store, () => store.Put(Encoding.ASCII.GetBytes(key), default, 0));
+            }
+
+            RangeQuery query = new() { Key = "a"u8, End = "c"u8, Limit = limit, CountOnly = counts, SortOrder = descends ? SortOrder.Descend : SortOrder.None };
+            RangeResult whole = new();
+            store.Range(query, whole);
+            RangeResult result = new();
+            store.Range(query, result, keysMax);
+            store.Pin();
+            for (int i = 0; !result.IsWhole; i++)
+            {
+                if (i < meanwhile.Length)
+                {
+                    byte[] key = Encoding.ASCII.GetBytes(meanwhile[i]);
+                    Write(store, () =>
+                    {
+                        if (i % 3 == 0)
+                        {
+                            store.DeleteRange(key, default, null);
+                        }
+                        else
+                        {
+                            store.Put(key, "new"u8, 0);
+                        }
+                    });
+                    store.Compact(store.Revision);
+                    store.Maintain(64);
+                }
+
+                store.GoOn(query, result, keysMax);
+            }
+
+            Assert.Equal(whole.Records, result.Records);
+            Assert.Equal((whole.Count, whole.More, whole.StoreRevision), (result.Count, result.More, result.StoreRevision));
+            store.Unpin();
+        },
+        iter: 200);
+
     private static void Write(MvccStore store, Action work)
     {
         store.BeginWrite();
