@@ -16,11 +16,13 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     private const int KeysAtOnce = 2048;
     private const int RecordsPerLook = 16;
     private static readonly TimeSpan PieceTime = TimeSpan.FromMilliseconds(0.5);
-    private const int EstimateMin = 64;
-    private readonly SemaphoreSlim _longRange = new(1);
-    private const int PairOverhead = 8;
 
+    // Bytes of an answer beyond its pairs, of a pair beyond its record, and of one without its value beyond its key.
+    private const int EstimateMin = 64;
+    private const int PairOverhead = 8;
+    private const int KeyOverhead = 48;
     private static readonly TimeSpan CompactionLook = TimeSpan.FromMilliseconds(2);
+    private readonly SemaphoreSlim _longRange = new(1);
 
     public override async Task<Reply> Range(RangeRequest request, ServerCallContext context)
     {
@@ -168,7 +170,6 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         {
             Refuse(host.Replica.Applier.Gate.Judge(request, caller));
             store = host.Store;
-
             Refuse(ReplyEncoder.ToError(store.Range(ReplyEncoder.ToQuery(request), result, KeysAtOnce)));
             if (result.IsWhole)
             {
@@ -210,7 +211,9 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
 
         // Measured before it is written: a buffer that grows is copied, and that takes long.
         long size = EstimateMin;
-        InPieces(result, i => size += store.ReadBytes(result.Records[i]).Length + PairOverhead);
+        InPieces(result, i => size += request.KeysOnly
+            ? store.Read(result.Records[i]).Key.Length + KeyOverhead
+            : store.ReadBytes(result.Records[i]).Length + PairOverhead);
         if (size > Array.MaxLength)
         {
             throw new RpcException(new Status(StatusCode.ResourceExhausted, $"grpc: trying to send message larger than max ({size} vs. {Array.MaxLength})"));
