@@ -25,16 +25,16 @@ internal sealed class PeerMetrics(PeerTransport transport, SnapshotReceiver snap
         text.Counters("etcd_network_peer_sent_failures_total", "The total number of send failures from peers.", To(static c => c.SendFailures));
         text.Counters("etcd_network_peer_received_failures_total", "The total number of receive failures from peers.", From(static c => c.ReceiveFailures));
         text.Histograms("etcd_network_peer_round_trip_time_seconds", "Round-Trip-Time histogram between peers", TimesTo(static c => c.RoundTrips));
-        text.Counters("etcd_network_snapshot_send_success", "Total number of successful snapshot sends", To(static c => c.Snapshots.Cumulated()[^1]));
-        text.Counters("etcd_network_snapshot_send_failures", "Total number of snapshot send failures", To(static c => c.SnapshotFailures));
-        text.Gauges("etcd_network_snapshot_send_inflights_total", "Total number of inflight snapshot sends", To(static c => c.SnapshotsUnderWay));
-        text.Histograms("etcd_network_snapshot_send_total_duration_seconds", "Total latency distributions of v3 snapshot sends", TimesTo(static c => c.Snapshots));
-        text.Counters("etcd_network_snapshot_receive_success", "Total number of successful snapshot receives", From(static c => c.ReceivedSnapshots.Cumulated()[^1]));
-        text.Counters("etcd_network_snapshot_receive_failures", "Total number of snapshot receive failures", From(static c => c.ReceivedSnapshotFailures));
-        text.Gauges("etcd_network_snapshot_receive_inflights_total", "Total number of inflight snapshot receives", From(static c => c.ReceivedSnapshotsUnderWay));
+        text.Counters("etcd_network_snapshot_send_success", "Total number of successful snapshot sends", To(static c => c.Snapshots.Successes));
+        text.Counters("etcd_network_snapshot_send_failures", "Total number of snapshot send failures", To(static c => c.Snapshots.Failures));
+        text.Gauges("etcd_network_snapshot_send_inflights_total", "Total number of inflight snapshot sends", To(static c => c.Snapshots.UnderWay));
+        text.Histograms("etcd_network_snapshot_send_total_duration_seconds", "Total latency distributions of v3 snapshot sends", TimesTo(static c => c.Snapshots.Times));
+        text.Counters("etcd_network_snapshot_receive_success", "Total number of successful snapshot receives", From(static c => c.ReceivedSnapshots.Successes));
+        text.Counters("etcd_network_snapshot_receive_failures", "Total number of snapshot receive failures", From(static c => c.ReceivedSnapshots.Failures));
+        text.Gauges("etcd_network_snapshot_receive_inflights_total", "Total number of inflight snapshot receives", From(static c => c.ReceivedSnapshots.UnderWay));
         text.Histograms(
             "etcd_network_snapshot_receive_total_duration_seconds", "Total latency distributions of v3 snapshot receives",
-            all.Select(static p => ($"From=\"{p.Remote}\"", p.Counts.ReceivedSnapshots)));
+            all.Select(static p => ($"From=\"{p.Remote}\"", p.Counts.ReceivedSnapshots.Times)));
         text.Gauge("etcd_server_snapshot_apply_in_progress_total", "1 if the server is applying the incoming snapshot. 0 if none.", snapshots.IsTaking ? 1 : 0);
     }
 

@@ -10,10 +10,6 @@ internal sealed class PeerCounts
     private long _sendFailures;
     private long _receiveFailures;
     private long _disconnects;
-    private int _sending;
-    private int _receiving;
-    private long _snapshotFailures;
-    private long _receivedSnapshotFailures;
 
     public long SentBytes => Interlocked.Read(ref _sentBytes);
 
@@ -30,19 +26,11 @@ internal sealed class PeerCounts
     /// <summary>A question and its answer on a connection that is there, in seconds.</summary>
     public Histogram RoundTrips { get; } = Histogram.Exponential(0.0001, 2, 16);
 
-    /// <summary>Checkpoints that are being sent now: none or one.</summary>
-    public int SnapshotsUnderWay => Volatile.Read(ref _sending);
+    /// <summary>Checkpoints that go to the other member.</summary>
+    public SnapshotCounts Snapshots { get; } = new();
 
-    public long SnapshotFailures => Interlocked.Read(ref _snapshotFailures);
-
-    /// <summary>Seconds of each checkpoint that was sent whole.</summary>
-    public Histogram Snapshots { get; } = Histogram.Exponential(0.1, 2, 10);
-
-    public int ReceivedSnapshotsUnderWay => Volatile.Read(ref _receiving);
-
-    public long ReceivedSnapshotFailures => Interlocked.Read(ref _receivedSnapshotFailures);
-
-    public Histogram ReceivedSnapshots { get; } = Histogram.Exponential(0.1, 2, 10);
+    /// <summary>Checkpoints that come from it.</summary>
+    public SnapshotCounts ReceivedSnapshots { get; } = new();
 
     public void Sent(int bytes) => Interlocked.Add(ref _sentBytes, bytes);
 
@@ -53,34 +41,35 @@ internal sealed class PeerCounts
     public void ReceiveFailed() => Interlocked.Increment(ref _receiveFailures);
 
     public void Disconnected() => Interlocked.Increment(ref _disconnects);
+}
 
-    public void SnapshotBegun() => Interlocked.Increment(ref _sending);
+/// <summary>Checkpoints in one direction.</summary>
+internal sealed class SnapshotCounts
+{
+    private int _underWay;
+    private long _failures;
 
-    public void SnapshotEnded(TimeSpan took, bool whole)
+    public int UnderWay => Volatile.Read(ref _underWay);
+
+    public long Failures => Interlocked.Read(ref _failures);
+
+    /// <summary>Seconds of each that arrived whole.</summary>
+    public Histogram Times { get; } = Histogram.Exponential(0.1, 2, 10);
+
+    public long Successes => Times.Cumulated()[^1];
+
+    public void Begun() => Interlocked.Increment(ref _underWay);
+
+    public void Ended(TimeSpan took, bool whole)
     {
-        Interlocked.Decrement(ref _sending);
+        Interlocked.Decrement(ref _underWay);
         if (whole)
         {
-            Snapshots.Observe(took.TotalSeconds);
+            Times.Observe(took.TotalSeconds);
         }
         else
         {
-            Interlocked.Increment(ref _snapshotFailures);
-        }
-    }
-
-    public void ReceivedSnapshotBegun() => Interlocked.Increment(ref _receiving);
-
-    public void ReceivedSnapshotEnded(TimeSpan took, bool whole)
-    {
-        Interlocked.Decrement(ref _receiving);
-        if (whole)
-        {
-            ReceivedSnapshots.Observe(took.TotalSeconds);
-        }
-        else
-        {
-            Interlocked.Increment(ref _receivedSnapshotFailures);
+            Interlocked.Increment(ref _failures);
         }
     }
 }

@@ -287,10 +287,10 @@ internal sealed class PeerServer : IAsyncDisposable
 
     private async Task<(CheckpointHead Head, MvccStore Store, InstallSnapshot Message)> TakeSnapshotAsync(InstallSnapshot install, HttpContext context)
     {
-        PeerCounts? counts = _transport.CountsOf(install.From);
+        SnapshotCounts? counts = _transport.CountsOf(install.From)?.ReceivedSnapshots;
         long began = _host.Time.GetTimestamp();
         bool whole = false;
-        counts?.ReceivedSnapshotBegun();
+        counts?.Begun();
         try
         {
             (CheckpointHead, MvccStore, InstallSnapshot) taken = await _snapshots.TakeAsync(install, context.Request.Body, context.RequestAborted);
@@ -299,7 +299,7 @@ internal sealed class PeerServer : IAsyncDisposable
         }
         finally
         {
-            counts?.ReceivedSnapshotEnded(_host.Time.GetElapsedTime(began), whole);
+            counts?.Ended(_host.Time.GetElapsedTime(began), whole);
         }
     }
 

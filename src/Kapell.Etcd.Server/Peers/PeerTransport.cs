@@ -56,7 +56,7 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
 
             if (message is InstallSnapshot snapshot)
             {
-                _snapshots.Begin(snapshot, peer.Urls, peer.Counts);
+                _snapshots.Begin(snapshot, peer.Urls, peer.Counts.Snapshots);
                 continue;
             }
 

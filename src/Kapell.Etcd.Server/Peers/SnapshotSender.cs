@@ -24,7 +24,7 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
 
     public bool IsRunning => _running.Values.Any(static t => !t.IsCompleted);
 
-    public void Begin(InstallSnapshot message, IReadOnlyList<string> urls, PeerCounts counts)
+    public void Begin(InstallSnapshot message, IReadOnlyList<string> urls, SnapshotCounts counts)
     {
         if (_running.TryGetValue(message.To, out Task? running) && !running.IsCompleted)
         {
@@ -42,11 +42,11 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
         _stopping.Dispose();
     }
 
-    private async Task SendAsync(InstallSnapshot message, IReadOnlyList<string> urls, PeerCounts counts)
+    private async Task SendAsync(InstallSnapshot message, IReadOnlyList<string> urls, SnapshotCounts counts)
     {
         bool whole = false;
         long began = context.Time.GetTimestamp();
-        counts.SnapshotBegun();
+        counts.Begun();
         try
         {
             string path = CheckpointFile.NewestPath(disk, directory) ?? throw new IOException("there is no checkpoint to send");
@@ -74,7 +74,7 @@ internal sealed class SnapshotSender(PeerContext context, IDisk disk, string dir
         }
         finally
         {
-            counts.SnapshotEnded(context.Time.GetElapsedTime(began), whole);
+            counts.Ended(context.Time.GetElapsedTime(began), whole);
             context.Events.SnapshotSent(message.To, whole);
         }
     }
