@@ -148,16 +148,22 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     private Reply? Range(RangeRequest request, in Caller caller, bool mayPin)
     {
         long began = host.Time.GetTimestamp();
-        bool good = false;
+        bool ended = true;
+        Reply? reply = null;
         try
         {
-            Reply? reply = ReadRange(request, caller, mayPin);
-            good = true;
+            reply = ReadRange(request, caller, mayPin);
+
+            // One that waits for its turn is measured when it has it.
+            ended = reply is not null;
             return reply;
         }
         finally
         {
-            host.Times.Ranges.Observe(host.Time.GetElapsedTime(began).TotalSeconds, good);
+            if (ended)
+            {
+                host.Times.Ranges.Observe(host.Time.GetElapsedTime(began).TotalSeconds, reply is not null);
+            }
         }
     }
 
