@@ -23,23 +23,23 @@ public sealed class CallCounter(bool measures = false)
 
     public long BytesSent => Interlocked.Read(ref _sent);
 
-    /// <summary>Full method name and kind (unary, bidi_stream, server_stream) with the number of calls; only methods that were called.</summary>
-    public IEnumerable<(string Method, string Kind, long Calls)> Started => Called().Select(static m => (m.Method, m.Kind, m.Started));
+    /// <summary>Full method name and kind (unary, bidi_stream, server_stream) with the number of calls; those that nobody called too, so that a rate has a beginning.</summary>
+    public IEnumerable<(string Method, string Kind, long Calls)> Started => Methods().Select(static m => (m.Method, m.Kind, m.Started));
 
-    public IEnumerable<(string Method, string Kind, StatusCode Code, long Calls)> Handled => Called().SelectMany(static m =>
-        Enumerable.Range(0, MethodCount.Codes).Where(c => m.Handled(c) > 0).Select(c => (m.Method, m.Kind, (StatusCode)c, m.Handled(c))));
+    public IEnumerable<(string Method, string Kind, StatusCode Code, long Calls)> Handled => Methods().SelectMany(static m =>
+        Enumerable.Range(0, MethodCount.Codes).Select(c => (m.Method, m.Kind, (StatusCode)c, m.Handled(c))));
 
-    public IEnumerable<(string Method, string Kind, long Messages)> MessagesReceived => Called().Select(static m => (m.Method, m.Kind, m.Received));
+    public IEnumerable<(string Method, string Kind, long Messages)> MessagesReceived => Methods().Select(static m => (m.Method, m.Kind, m.Received));
 
-    public IEnumerable<(string Method, string Kind, long Messages)> MessagesSent => Called().Select(static m => (m.Method, m.Kind, m.Sent));
+    public IEnumerable<(string Method, string Kind, long Messages)> MessagesSent => Methods().Select(static m => (m.Method, m.Kind, m.Sent));
 
     /// <summary>Seconds from the beginning of each call to its end, when they are measured.</summary>
     public IEnumerable<(string Method, string Kind, Histogram Times)> Times =>
-        Called().Where(static m => m.Times is not null).Select(static m => (m.Method, m.Kind, m.Times!));
+        Methods().Where(static m => m.Times is not null).Select(static m => (m.Method, m.Kind, m.Times!));
 
     /// <summary>Seconds of the requests that read or change what is kept, under upstream's names of their kinds.</summary>
-    internal IEnumerable<(string Type, OutcomeTimes Times)> Requests => Called()
-        .Where(static m => m.Requests is not null).Select(static m => (m.RequestType!, m.Requests!)).OrderBy(static r => r.Item1, StringComparer.Ordinal);
+    internal IEnumerable<(string Type, OutcomeTimes Times)> Requests => Methods()
+        .Where(static m => m.Started > 0 && m.Requests is not null).Select(static m => (m.RequestType!, m.Requests!)).OrderBy(static r => r.Item1, StringComparer.Ordinal);
 
     /// <summary>Calls by what the client says of the version of the API that it speaks.</summary>
     public IEnumerable<(string Version, long Unary, long Streams)> Clients =>
@@ -61,7 +61,7 @@ public sealed class CallCounter(bool measures = false)
     // Of Go's client for Prometheus: DefBuckets.
     private static Histogram NewTimes() => new(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10);
 
-    private IEnumerable<MethodCount> Called() => _methods.Values.Where(static m => m.Started > 0).OrderBy(static m => m.Method, StringComparer.Ordinal);
+    private IEnumerable<MethodCount> Methods() => _methods.Values.OrderBy(static m => m.Method, StringComparer.Ordinal);
 }
 
 /// <summary>Calls of clients of one version.</summary>

@@ -30,6 +30,16 @@ public sealed class MetricsTests
         Assert.Empty(missing);
     }
 
+    /// <summary>With 0, for a rate of refusals that begins at the first one shows nothing of it.</summary>
+    [Fact]
+    public async Task Methods_that_nobody_called_are_there_too()
+    {
+        using StoreCluster ours = await StoreCluster.StartAsync(StoreKind.Kapell, 1);
+        using StoreCluster theirs = await StoreCluster.StartAsync(StoreKind.Upstream, 1);
+        HashSet<string> known = await CallsAsync(ours);
+        Assert.Empty((await CallsAsync(theirs)).Where(c => !known.Contains(c)).Order());
+    }
+
     [Fact]
     public async Task They_count()
     {
@@ -83,6 +93,10 @@ public sealed class MetricsTests
             return sums["etcd_network_active_peers"] == 1 && sums["etcd_network_disconnected_peers_total"] > 0;
         });
     }
+
+    /// <summary>Names with their labels.</summary>
+    private static async Task<HashSet<string>> CallsAsync(StoreCluster cluster) =>
+        [.. (await TextAsync(cluster, 0)).Split('\n').Where(static l => l.StartsWith("grpc_server_", StringComparison.Ordinal)).Select(static l => l[..l.LastIndexOf(' ')])];
 
     private static async Task<HashSet<string>> KindsAsync(StoreCluster cluster)
     {
