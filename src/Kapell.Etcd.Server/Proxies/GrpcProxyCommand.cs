@@ -5,6 +5,7 @@ using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
+using Kapell.Etcd.Server.Proxies.Watches;
 using Kapell.Etcd.Server.Rpc;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -17,8 +18,8 @@ using Microsoft.Extensions.Logging;
 namespace Kapell.Etcd.Server.Proxies;
 
 /// <summary>
-/// <c>etcd grpc-proxy start</c>: serves the whole API on one address by asking the members. Every call and every stream is passed on as it
-/// is, so that what a client sees is what a member says. etcd: etcdmain/grpc_proxy.go
+/// <c>etcd grpc-proxy start</c>: serves the whole API on one address by asking the members. Calls and streams are passed on as they are, so
+/// that what a client sees is what a member says; watches of the same range are one at the member. etcd: etcdmain/grpc_proxy.go
 /// </summary>
 internal static class GrpcProxyCommand
 {
@@ -73,9 +74,10 @@ internal static class GrpcProxyCommand
         {
             ["/etcdserverpb.Cluster/MemberList"] = members.View,
         };
-        new ProxyBinder(upstreams, views).Bind(binder, EtcdServer.ApiFiles);
+        SharedWatches watches = new(upstreams, views.GetValueOrDefault(ProxyBinder.WatchMethod) ?? MessageView.None, options.SendBytesMax, time);
+        new ProxyBinder(upstreams, views, watches).Bind(binder, EtcdServer.ApiFiles);
         Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
-        ProxyPages pages = new(upstreams, calls, time);
+        ProxyPages pages = new(upstreams, calls, watches, time);
         await using WebApplication app = await StartAsync(options, tls, binder, pages, time, logs, stopping);
         Log.ProxyStarted(logger, options.ListenAddress, string.Join(", ", upstreams.Endpoints));
         await Task.WhenAll(members.RegisterAsync(stopping), upstreams.FollowAsync(stopping), Task.Delay(Timeout.InfiniteTimeSpan, time, stopping))

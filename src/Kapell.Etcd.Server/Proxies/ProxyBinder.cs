@@ -2,14 +2,18 @@ using System.Collections.Frozen;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Proxies.Watches;
 
 namespace Kapell.Etcd.Server.Proxies;
 
 /// <summary>Passes on the calls of services as the bytes that they are; a method may be looked into on the way.</summary>
 /// <param name="upstreams">Where to.</param>
 /// <param name="views">By full name of the method: what is changed in its messages, or who answers in place of the members.</param>
-internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views)
+/// <param name="watches">Serves the watches.</param>
+internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches)
 {
+    public const string WatchMethod = "/etcdserverpb.Watch/Watch";
+
     private static readonly Marshaller<byte[]> Bytes = new(static bytes => bytes, static bytes => bytes);
 
     /// <summary>Nothing happens twice if these are sent again to another member, after one did not answer.</summary>
@@ -45,6 +49,10 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
             case MethodType.ServerStreaming:
                 binder.AddMethod(method, (byte[] request, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
                     StreamAsync(method, view, request, responses, context));
+                break;
+            case MethodType.DuplexStreaming when method.FullName == WatchMethod:
+                binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
+                    watches.ServeAsync(method, requests, responses, context));
                 break;
             default:
                 binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
@@ -166,8 +174,8 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         return new CallOptions(headers, deadline, context.CancellationToken);
     }
 
-    // The status as the member gave it, without what the client library adds.
-    private static RpcException Plain(RpcException e) => new(new Status(e.StatusCode, e.Status.Detail), e.Trailers);
+    /// <summary>The status as the member gave it, without what the client library adds.</summary>
+    public static RpcException Plain(RpcException e) => new(new Status(e.StatusCode, e.Status.Detail), e.Trailers);
 
     private static bool NeverSent(RpcException e) =>
         e.Status.DebugException is HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError };

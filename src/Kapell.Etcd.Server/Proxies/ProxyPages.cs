@@ -4,6 +4,7 @@ using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Metrics;
+using Kapell.Etcd.Server.Proxies.Watches;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -14,7 +15,7 @@ namespace Kapell.Etcd.Server.Proxies;
 /// What a proxy serves over plain HTTP: /metrics of a member, /health of the cluster, /proxy/metrics and /proxy/health of its own.
 /// etcd: server/proxy/grpcproxy/metrics.go, health.go
 /// </summary>
-internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, TimeProvider time)
+internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedWatches watches, TimeProvider time)
 {
     private static readonly TimeSpan HealthTimeout = TimeSpan.FromSeconds(5);
 
@@ -79,6 +80,9 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, TimePro
     private string OwnMetrics()
     {
         MetricsText text = new();
+        (long spared, long responses) = watches.Spared;
+        text.Gauge("etcd_grpc_proxy_watchers_coalescing_total", "Total number of current watchers coalescing", spared);
+        text.Counter("etcd_grpc_proxy_events_coalescing_total", "Total number of events coalescing", responses);
         CallMetrics.WriteMethods(text, calls);
         return text.ToString();
     }

@@ -12,7 +12,7 @@ public sealed class LeaseTests(StorePair stores)
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Granted_with_a_number_or_without(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -35,7 +35,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Revoked_it_takes_its_keys_along_in_one_revision(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -61,7 +61,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Its_time_and_its_keys_can_be_asked(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -80,7 +80,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task All_are_listed(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -93,7 +93,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task It_is_kept_alive_through_a_stream(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -117,7 +117,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Not_kept_alive_it_ends_and_its_keys_with_it(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -135,7 +135,7 @@ public sealed class LeaseTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_key_can_move_from_one_to_another(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);

@@ -12,7 +12,7 @@ public sealed class LockTests(StorePair stores)
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_lock_is_held_by_one_and_goes_to_the_next(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -33,7 +33,7 @@ public sealed class LockTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Who_gives_up_waiting_leaves_nothing_behind(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -49,7 +49,7 @@ public sealed class LockTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_lock_without_a_lease_gets_one_and_an_unknown_lease_is_refused(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -63,7 +63,7 @@ public sealed class LockTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task An_election_has_one_leader_who_can_speak_and_resign(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -93,7 +93,7 @@ public sealed class LockTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Who_does_not_lead_is_told_so(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);

@@ -8,7 +8,7 @@ namespace Kapell.Conformance.Etcd;
 public sealed class PutDeleteTests(StorePair stores)
 {
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Put_tells_the_pair_before_when_asked(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -25,7 +25,7 @@ public sealed class PutDeleteTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Put_may_keep_the_value_or_the_lease(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -47,7 +47,7 @@ public sealed class PutDeleteTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Put_is_refused_when_it_contradicts_itself(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -65,7 +65,7 @@ public sealed class PutDeleteTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_request_beyond_the_limit_of_size_is_refused(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -78,7 +78,7 @@ public sealed class PutDeleteTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Delete_counts_and_tells_what_was_there(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);

@@ -57,7 +57,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task One_key_a_prefix_an_interval_and_from_a_key_on(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -83,7 +83,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_pair_has_its_revisions_version_and_lease(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -104,7 +104,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Limit_and_more_and_count(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -135,7 +135,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Sorted_by_each_target_in_each_order(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -169,7 +169,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Bounds_of_revisions_filter_what_is_returned_but_not_what_is_counted(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -196,7 +196,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task The_past_can_be_read_and_the_future_cannot(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -221,7 +221,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_serializable_read_is_answered_alike(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -233,7 +233,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task What_makes_no_sense_is_refused(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -254,7 +254,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Keys_and_values_are_bytes(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -268,7 +268,7 @@ public sealed class RangeTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Thousands_of_keys_are_answered_as_they_stood_at_one_moment(StoreKind kind)
     {
         const int Keys = 8000;

@@ -15,10 +15,16 @@ internal sealed class StoreClient : IDisposable
     private Version? _version;
 
     public StoreClient(StoreProcess process)
+        : this(process, process.Url)
+    {
+    }
+
+    /// <param name="url">Where to ask it, when that is not its own address.</param>
+    public StoreClient(StoreProcess process, string url)
     {
         Process = process;
         SocketsHttpHandler handler = new() { UseProxy = false, EnableMultipleHttp2Connections = true };
-        _channel = GrpcChannel.ForAddress(process.Url, new GrpcChannelOptions
+        _channel = GrpcChannel.ForAddress(url, new GrpcChannelOptions
         {
             HttpHandler = handler,
             DisposeHttpClient = true,

@@ -1,8 +1,11 @@
 namespace Kapell.Conformance.Etcd;
 
-/// <summary>The two programs that one body of tests is run against.</summary>
+/// <summary>What one body of tests is run against.</summary>
 public enum StoreKind
 {
     Kapell,
     Upstream,
+
+    /// <summary>Kapell's store, through its grpc-proxy.</summary>
+    Proxied,
 }

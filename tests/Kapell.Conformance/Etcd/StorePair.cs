@@ -7,16 +7,23 @@ namespace Kapell.Conformance.Etcd;
 public sealed class StorePair : IDisposable
 {
     private readonly Dictionary<StoreKind, StoreClient> _clients = [];
+    private ProxyProcess? _proxy;
     private int _prefixes;
 
     public static TheoryData<StoreKind> Both => [StoreKind.Kapell, StoreKind.Upstream];
+
+    /// <summary>And Kapell through a proxy, for what a proxy passes on.</summary>
+    public static TheoryData<StoreKind> All => [StoreKind.Kapell, StoreKind.Upstream, StoreKind.Proxied];
 
     internal async Task<StoreClient> ClientAsync(StoreKind kind)
     {
         // Tests run one after another: nobody else starts one meanwhile.
         if (!_clients.TryGetValue(kind, out StoreClient? client))
         {
-            client = new StoreClient(await StoreProcess.StartAsync(kind, TestContext.Current.CancellationToken));
+            CancellationToken cancellation = TestContext.Current.CancellationToken;
+            StoreProcess store = await StoreProcess.StartAsync(kind == StoreKind.Proxied ? StoreKind.Kapell : kind, cancellation);
+            _proxy = kind == StoreKind.Proxied ? await ProxyProcess.StartAsync(store.Url, cancellation) : _proxy;
+            client = new StoreClient(store, kind == StoreKind.Proxied ? _proxy!.Url : store.Url);
             _clients[kind] = client;
         }
 
@@ -26,6 +33,7 @@ public sealed class StorePair : IDisposable
 
     public void Dispose()
     {
+        _proxy?.Dispose();
         foreach (StoreClient client in _clients.Values)
         {
             client.Dispose();

@@ -10,7 +10,7 @@ namespace Kapell.Conformance.Etcd;
 public sealed class TxnTests(StorePair stores)
 {
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Each_target_is_compared_with_each_result(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -51,7 +51,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_key_that_is_not_there_compares_as_zeros_and_has_no_value(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -73,7 +73,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_comparison_of_a_range_must_hold_for_every_key_in_it(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -93,7 +93,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task All_writes_of_one_make_one_revision_and_reads_see_the_writes_before_them(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -124,7 +124,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Without_a_write_there_is_no_revision(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -139,7 +139,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task The_comparisons_choose_the_branch_and_puts_tell_the_pair_before(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -166,7 +166,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Nested_ones_choose_by_the_state_before_all_of_it(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -185,7 +185,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task No_key_may_be_written_twice(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -218,7 +218,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task The_number_of_operations_is_bounded(StoreKind kind)
     {
         // Both are started with a bound of 16.
@@ -238,7 +238,7 @@ public sealed class TxnTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task What_cannot_be_done_is_refused_whole(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);

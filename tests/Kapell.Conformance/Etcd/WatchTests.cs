@@ -10,7 +10,7 @@ namespace Kapell.Conformance.Etcd;
 public sealed class WatchTests(StorePair stores)
 {
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Events_of_a_prefix_come_in_order_with_what_they_changed(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -33,7 +33,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task All_events_of_a_transaction_come_together(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -53,7 +53,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task The_pair_before_is_told_when_asked(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -71,7 +71,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Filters_leave_out_puts_or_deletes(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -97,7 +97,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task It_may_start_in_the_past_and_in_the_future(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -123,7 +123,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Started_before_the_compaction_it_is_cancelled_with_the_revision_to_go_on_from(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -144,7 +144,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_client_may_choose_the_number_of_a_watch_once(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -168,7 +168,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task What_cannot_be_watched_is_cancelled_at_once(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -186,7 +186,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_cancelled_watch_is_silent_and_the_others_go_on(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -207,7 +207,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Progress_is_told_when_asked(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -225,7 +225,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Large_responses_come_in_fragments_when_asked(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -257,7 +257,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Many_watches_of_one_stream_each_get_their_key(StoreKind kind)
     {
         const int many = 200;
@@ -284,7 +284,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task An_empty_key_with_an_unbounded_end_watches_everything(StoreKind kind)
     {
         StoreClient store = await stores.ClientAsync(kind);
@@ -295,7 +295,7 @@ public sealed class WatchTests(StorePair stores)
     }
 
     [Theory]
-    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task A_watch_that_falls_behind_loses_nothing(StoreKind kind)
     {
         const int many = 3000;

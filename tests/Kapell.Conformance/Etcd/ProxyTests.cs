@@ -1,0 +1,163 @@
+using Google.Protobuf;
+using Grpc.Core;
+using Grpc.Net.Client;
+using Kapell.Etcd.Protocol;
+using Xunit;
+
+namespace Kapell.Conformance.Etcd;
+
+/// <summary>What <c>grpc-proxy</c> does beyond passing on: the tests that run against <see cref="StoreKind.Proxied"/> show that.</summary>
+public sealed class ProxyTests
+{
+    private const int Clients = 40;
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    /// <summary>Clients that begin at different times and revisions, while keys change: one watch at the member in the end.</summary>
+    [Fact]
+    public async Task Many_watches_of_a_range_are_one_at_the_member()
+    {
+        StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using StoreClient direct = new(member) { Prefix = "p/" };
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        List<(Watcher Watcher, int Expected)> watchers = [];
+        for (int i = 0; i < Clients; i++)
+        {
+            // Every other one from the very beginning.
+            bool whole = i % 2 == 0;
+            await direct.PutAsync("k", $"{i}");
+            Watcher watcher = new(channel);
+            await watcher.CreateAsync(new WatchCreateRequest { Key = direct.Key("k"), StartRevision = whole ? 2 : 0 });
+            watchers.Add((watcher, whole ? Clients + 1 : Clients - i));
+        }
+
+        await direct.PutAsync("k", "last");
+        foreach ((Watcher watcher, int expected) in watchers)
+        {
+            List<string> seen = await watcher.ValuesAsync(expected);
+            Assert.Equal([.. Enumerable.Range(Clients + 1 - expected, expected - 1).Select(static v => $"{v}"), "last"], seen);
+        }
+
+        Assert.Equal("1", Value(await member.Http.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancellation), "etcd_debugging_mvcc_watcher_total"));
+        Assert.Equal($"{Clients - 1}", Value(await proxy.GetAsync("/proxy/metrics", Cancellation), "etcd_grpc_proxy_watchers_coalescing_total"));
+        foreach ((Watcher watcher, _) in watchers)
+        {
+            watcher.Dispose();
+        }
+
+        await UntilAsync(async () => Value(await member.Http.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancellation), "etcd_debugging_mvcc_watcher_total") == "0");
+    }
+
+    /// <summary>A watch of somebody who may is nothing for somebody who may not.</summary>
+    [Fact]
+    public async Task Watches_are_shared_only_by_the_same_caller()
+    {
+        StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using StoreClient direct = new(member) { Prefix = "p/" };
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        Auth.AuthClient users = new(channel);
+        foreach (string name in new[] { "root", "nobody" })
+        {
+            await users.UserAddAsync(new AuthUserAddRequest { Name = name, Password = name }, cancellationToken: Cancellation);
+        }
+
+        await users.UserGrantRoleAsync(new AuthUserGrantRoleRequest { User = "root", Role = "root" }, cancellationToken: Cancellation);
+        await users.AuthEnableAsync(new AuthEnableRequest(), cancellationToken: Cancellation);
+        async Task<Metadata> TokenAsync(string name) =>
+            new() { { "token", (await users.AuthenticateAsync(new AuthenticateRequest { Name = name, Password = name }, cancellationToken: Cancellation)).Token } };
+
+        Metadata root = await TokenAsync("root");
+        using Watcher allowed = new(channel, root);
+        using Watcher refused = new(channel, await TokenAsync("nobody"));
+        Assert.False((await allowed.CreateAsync(new WatchCreateRequest { Key = direct.Key("k") })).Canceled);
+        WatchResponse answer = await refused.CreateAsync(new WatchCreateRequest { Key = direct.Key("k") });
+        Assert.True(answer.Canceled);
+        Assert.Contains("permission denied", answer.CancelReason, StringComparison.Ordinal);
+        await direct.Kv.PutAsync(new PutRequest { Key = direct.Key("k"), Value = StoreClient.Bytes("v") }, root, cancellationToken: Cancellation);
+        Assert.Equal(["v"], await allowed.ValuesAsync(1));
+    }
+
+    [Fact]
+    public async Task The_end_of_the_member_is_told_as_such()
+    {
+        using StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        using Watcher watcher = new(channel);
+        await watcher.CreateAsync(new WatchCreateRequest { Key = StoreClient.Bytes("k") });
+        member.Terminate();
+        RpcException end = await Assert.ThrowsAsync<RpcException>(watcher.NextAsync);
+        Assert.Equal("Unavailable: etcdserver: server stopped", $"{end.StatusCode}: {end.Status.Detail}");
+    }
+
+    [Fact]
+    public async Task A_namespace_is_one_for_watches_too()
+    {
+        StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using StoreClient direct = new(member) { Prefix = "n/" };
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation, "--namespace", "n/");
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        using Watcher first = new(channel);
+        using Watcher second = new(channel);
+        foreach (Watcher watcher in new[] { first, second })
+        {
+            await watcher.CreateAsync(new WatchCreateRequest { Key = StoreClient.Bytes("a"), RangeEnd = StoreClient.Bytes("b") });
+        }
+
+        await direct.Kv.PutAsync(new PutRequest { Key = StoreClient.Bytes("a1"), Value = StoreClient.Bytes("outside") }, cancellationToken: Cancellation);
+        await direct.PutAsync("a1", "inside");
+        foreach (Watcher watcher in new[] { first, second })
+        {
+            WatchResponse heard = await watcher.NextAsync();
+            Assert.Equal("a1=inside", $"{heard.Events[0].Kv.Key.ToStringUtf8()}={heard.Events[0].Kv.Value.ToStringUtf8()}");
+        }
+    }
+
+    private static string Value(string metrics, string name) =>
+        metrics.Split('\n').First(l => l.StartsWith(name + " ", StringComparison.Ordinal))[(name.Length + 1)..];
+
+    private static async Task UntilAsync(Func<Task<bool>> holds)
+    {
+        using CancellationTokenSource late = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+        late.CancelAfter(TimeSpan.FromSeconds(20));
+        while (!await holds())
+        {
+            await Task.Delay(20, late.Token);
+        }
+    }
+
+    private sealed class Watcher(GrpcChannel channel, Metadata? headers = null) : IDisposable
+    {
+        private readonly AsyncDuplexStreamingCall<WatchRequest, WatchResponse> _call =
+            new Watch.WatchClient(channel).Watch(headers, deadline: DateTime.UtcNow.AddSeconds(60), cancellationToken: Cancellation);
+
+        public async Task<WatchResponse> CreateAsync(WatchCreateRequest request)
+        {
+            await _call.RequestStream.WriteAsync(new WatchRequest { CreateRequest = request }, Cancellation);
+            WatchResponse answer = await NextAsync();
+            Assert.True(answer.Created);
+            return answer;
+        }
+
+        public async Task<WatchResponse> NextAsync()
+        {
+            Assert.True(await _call.ResponseStream.MoveNext(Cancellation), "the stream ended");
+            return _call.ResponseStream.Current;
+        }
+
+        public async Task<List<string>> ValuesAsync(int count)
+        {
+            List<string> values = [];
+            while (values.Count < count)
+            {
+                values.AddRange((await NextAsync()).Events.Select(static e => e.Kv.Value.ToStringUtf8()));
+            }
+
+            return values;
+        }
+
+        public void Dispose() => _call.Dispose();
+    }
+}
