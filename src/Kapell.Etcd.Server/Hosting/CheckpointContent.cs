@@ -14,8 +14,11 @@ internal sealed record LoadedCheckpoint(CheckpointHead Head, MvccStore Store);
 /// <summary>A checkpoint's content: length (4) and <see cref="CheckpointHead"/>, then what the store wrote.</summary>
 internal static class CheckpointContent
 {
-    /// <summary>What is written while nobody may change the store: a fraction of a millisecond.</summary>
+    /// <summary>What is written to the disk in one go.</summary>
     public const int PieceBytes = 256 * 1024;
+
+    /// <summary>What is read while nobody may change the store: usually much less than a millisecond, but a record that lies far away may take 30 us.</summary>
+    private const int GuardedBytes = 16 * 1024;
 
     private const int HeadBytesMax = 64 << 20;
 
@@ -80,7 +83,11 @@ internal static class CheckpointContent
         bool more = true;
         while (more)
         {
-            guarded(() => more = source.WriteNext(piece, pieceBytes));
+            while (more && piece.WrittenCount < pieceBytes)
+            {
+                guarded(() => more = source.WriteNext(piece, GuardedBytes));
+            }
+
             output.Write(piece.WrittenSpan);
             yield return piece.WrittenCount;
             piece.ResetWrittenCount();

@@ -20,8 +20,8 @@ internal sealed class CheckpointTaker(
     private const long BytesBetweenOfSmallMax = 128 << 20;
     private const double BytesPerSecondMin = 24 << 20;
 
-    // More than the eight with which the next one would be due at the end of this.
-    private const double LogRateFactor = 10;
+    // More than the sixteen with which the next one would be due at the end of this.
+    private const double LogRateFactor = 20;
     private static readonly TimeSpan PauseMax = TimeSpan.FromMilliseconds(100);
 
     // What an entry costs to replay beyond its bytes, as if it were that many bytes more.
@@ -71,10 +71,11 @@ internal sealed class CheckpointTaker(
 
     /// <summary>
     /// A checkpoint costs as much as the store is large, and saves replaying the log at the next start. Half of the store, so that each write
-    /// is written down thrice in all; but no more than is replayed in a few seconds, or in an eighth of the time that the checkpoint takes.
+    /// is written down thrice in all; but no more than is replayed in a few seconds, or in a quarter of the time that reading the checkpoint
+    /// takes: an entry costs seven times what a record does.
     /// </summary>
     /// <param name="live">Bytes of the store.</param>
-    internal static long BytesBetween(long live) => Math.Max(BytesBetweenMin, Math.Max(Math.Min(live / 2, BytesBetweenOfSmallMax), live / 8));
+    internal static long BytesBetween(long live) => Math.Max(BytesBetweenMin, Math.Max(Math.Min(live / 2, BytesBetweenOfSmallMax), live / 16));
 
     public void Dispose()
     {
@@ -119,7 +120,7 @@ internal sealed class CheckpointTaker(
 
     /// <summary>
     /// As long as the piece took, for half of the disk and of one core is for others. And longer while there is time: who writes little
-    /// notices each write that waits for the disk, and who writes much needs the next checkpoint when an eighth of it is logged.
+    /// notices each write that waits for the disk, and who writes much needs the next checkpoint when a sixteenth of it is logged.
     /// </summary>
     private void Pause()
     {

@@ -29,8 +29,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
 
-    private const int MaintenanceStepMin = 16;
-    private const int MaintenanceStepMax = 1024;
+    private const int MaintenanceRecords = 16;
+    private const int MaintenanceStepMax = 2048;
     private static readonly TimeSpan MaintenanceStepTime = TimeSpan.FromMilliseconds(1);
     private const int RoundsForOthers = 6;
     private const int FewWaiting = 2;
@@ -56,7 +56,6 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private ulong _nextRequest;
     private readonly PromptAnswers _prompt = new();
     private long _maintainedAt; // When the last step ended.
-    private int _maintenanceStep = MaintenanceStepMin;
     private volatile bool _isMaintenanceDue; // A step is in the inbox: never two, or whoever takes the turn would find the next one at its end.
     private int _turn; // 1 while a thread takes turns.
     private volatile bool _abandoned;
@@ -549,20 +548,28 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return now >= next ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Ceiling(_time.GetElapsedTime(now, next).TotalMilliseconds));
     }
 
-    /// <summary>About a millisecond's work: how many records that is depends on whether they are in the processor's caches.</summary>
+    /// <summary>
+    /// About a millisecond's work. The clock is asked after every few records: where they lie in a large store one may cost thirty times
+    /// what another does.
+    /// </summary>
     private void MaintainStep()
     {
         long began = _time.GetTimestamp();
         bool compacting = Store.IsCompacting && Store.Readers == 0;
-        _replica.Maintain(_maintenanceStep);
-        long ended = _time.GetTimestamp();
+        long ended;
+        int records = 0;
+        do
+        {
+            _replica.Maintain(MaintenanceRecords);
+            records += MaintenanceRecords;
+            ended = _time.GetTimestamp();
+        }
+        while (_replica.IsMaintaining && records < MaintenanceStepMax && _time.GetElapsedTime(began, ended) < MaintenanceStepTime);
         if (compacting)
         {
             Times.Compactions.Step(began, ended: !Store.IsCompacting);
         }
 
-        bool late = _time.GetElapsedTime(began, ended) > MaintenanceStepTime;
-        _maintenanceStep = Math.Clamp(late ? _maintenanceStep / 2 : _maintenanceStep + MaintenanceStepMin, MaintenanceStepMin, MaintenanceStepMax);
         Volatile.Write(ref _maintainedAt, ended);
         _isMaintenanceDue = false;
     }

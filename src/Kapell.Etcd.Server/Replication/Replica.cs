@@ -42,7 +42,7 @@ public sealed class Replica : IDisposable
 {
     // etcd: lease/lessor.go leaseRevokeRate 1000 a second, looked at twice a second.
     private const int RevocationsPerTick = 200;
-    private const int MaintenancePerTick = 256;
+    private const int MaintenancePerTick = 64;
 
     // etcd: lessor.go maxLeaseCheckpointBatchSize
     private const int LeaseCheckpointsPerTick = 1000;
