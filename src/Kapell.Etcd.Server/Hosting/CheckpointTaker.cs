@@ -36,6 +36,7 @@ internal sealed class CheckpointTaker(
     private long _begun;
     private long _pieceBegun;
     private bool _isWanted; // By the leader, for a member that is far behind.
+    private bool _isLate; // More is to be replayed at a start than should be: it ended too early, too often.
     private long _pausedUntil;
     private Task _running = Task.CompletedTask;
 
@@ -54,7 +55,8 @@ internal sealed class CheckpointTaker(
         ulong entries = replica.AppliedPosition.Index - _last;
         long bytes = log.BytesWritten - _lastBytes;
 
-        bool due = entries >= entriesBetween && bytes + ((long)entries * BytesOfAnEntry) >= BytesBetween(replica.Applier.Store.LiveBytes);
+        long between = BytesBetween(replica.Applier.Store.LiveBytes);
+        bool due = entries >= entriesBetween && bytes + ((long)entries * BytesOfAnEntry) >= between;
         Volatile.Write(ref _isWanted, replica.Raft.CheckpointWanted);
         due |= _isWanted && entries > 0;
         if (!due || !_running.IsCompleted || host.NowMilliseconds < Interlocked.Read(ref _pausedUntil))
@@ -62,6 +64,7 @@ internal sealed class CheckpointTaker(
             return;
         }
 
+        Volatile.Write(ref _isLate, (long)entries * BytesOfAnEntry >= between);
         _lastBytes = log.BytesWritten;
         CheckpointHead head = CheckpointContent.HeadOf(replica);
         CheckpointSource source = replica.Applier.Store.BeginCheckpoint();
@@ -127,7 +130,7 @@ internal sealed class CheckpointTaker(
         TimeSpan took = host.Time.GetElapsedTime(_pieceBegun);
         host.Times.CheckpointPieces.Observe(took.TotalSeconds);
         TimeSpan pause = took;
-        if (!Volatile.Read(ref _isWanted))
+        if (!Volatile.Read(ref _isWanted) && !Volatile.Read(ref _isLate))
         {
             double seconds = host.Time.GetElapsedTime(_begun).TotalSeconds;
             double rate = Math.Max(BytesPerSecondMin, LogRateFactor * (log.BytesWritten - _lastBytes) / Math.Max(seconds, 1));
