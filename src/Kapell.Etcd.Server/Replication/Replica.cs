@@ -188,8 +188,8 @@ public sealed class Replica : IDisposable
     }
 
     /// <summary>
-    /// Starts the time of the lease anew: its TTL, 0 when there is no such lease; null when this member does not lead, or has been elected
-    /// in this turn and has not begun to keep the time of leases.
+    /// Starts the time of the lease anew: its TTL, 0 when there is no such lease; null when this member does not lead, or has not carried out
+    /// an entry of its own term yet: until then its log may have the end of the lease, which its predecessor has proposed.
     /// </summary>
     /// <param name="proven">
     /// False: it may be that another leads for longer than it makes good, and has let the lease end: the answer may only be given when a
@@ -199,7 +199,7 @@ public sealed class Replica : IDisposable
     {
         Check.That(LeadershipProofMilliseconds <= LeaseGraceMilliseconds);
         proven = _proof.Holds(_raft, _applier.NowMilliseconds, LeadershipProofMilliseconds);
-        if (_raft.Role != Role.Leader || !_wasLeader)
+        if (_raft.Role != Role.Leader || !_wasLeader || AppliedPosition.Term != _raft.Term)
         {
             return null;
         }

@@ -23,7 +23,7 @@ public sealed class ReplicaTests
     }
 
     [Fact]
-    public void A_leader_that_was_elected_in_this_turn_renews_no_lease_yet()
+    public void A_leader_renews_no_lease_before_it_has_carried_out_all_that_its_predecessor_proposed()
     {
         (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
         using Replica replica = OneOfThree(self);
@@ -35,6 +35,8 @@ public sealed class ReplicaTests
         Assert.Equal(Kapell.Raft.Role.Leader, raft.Role);
         Assert.Null(replica.RenewLease(7, out _));
         Turn(replica);
+        Assert.Null(replica.RenewLease(7, out _));
+        Acknowledge(replica, other);
         Assert.Equal(0, replica.RenewLease(7, out bool proven));
         Assert.False(proven, "nobody has answered a heartbeat");
 
@@ -51,6 +53,30 @@ public sealed class ReplicaTests
         Assert.Equal((0, false), (replica.RenewLease(7, out proven), proven));
     }
 
+    /// <summary>Found by the simulator, seed 1795862453474033: a renewal that was answered, and then the lease ended.</summary>
+    [Fact]
+    public void A_lease_whose_end_lies_in_the_log_is_not_renewed()
+    {
+        (MemberId self, MemberId other) = (new MemberId(1), new MemberId(2));
+        using Replica replica = OneOfThree(self);
+        RaftNode raft = replica.Raft;
+        LogPosition last = new(Term.Zero.Next(), raft.LastIndex);
+        Term term = raft.Term.Next();
+        ReadOnlyMemory<byte> grant = new Command(0, CommandKind.LeaseGrant, new LeaseGrantRequest { ID = 7, TTL = 10 }).Encode();
+        ReadOnlyMemory<byte> end = new Command(0, CommandKind.LeaseRevoke, new LeaseRevokeRequest { ID = 7 }).Encode();
+        Entry[] entries = [new Entry(last.Index.Next(), term, EntryKind.Normal, grant), new Entry(last.Index.Next().Next(), term, EntryKind.Normal, end)];
+        raft.Step(new AppendRequest(other, self, term, last, entries[0].Index, entries));
+        Turn(replica);
+        raft.Campaign();
+        Turn(replica);
+        raft.Step(new VoteResponse(other, self, raft.Term, false, true));
+        Turn(replica);
+        Assert.Equal((Kapell.Raft.Role.Leader, entries[0].Index), (raft.Role, replica.AppliedPosition.Index));
+        Assert.Null(replica.RenewLease(7, out _));
+        Acknowledge(replica, other);
+        Assert.Equal(0, replica.RenewLease(7, out _));
+    }
+
     [Fact]
     public void A_proof_of_leadership_is_of_its_term()
     {
@@ -63,6 +89,7 @@ public sealed class ReplicaTests
             Turn(replica);
             raft.Step(new VoteResponse(other, self, raft.Term, false, true));
             Turn(replica);
+            Acknowledge(replica, other);
             Assert.Equal((0, false), (replica.RenewLease(7, out bool proven), proven));
             replica.Tick(1000);
             Heartbeat beat = replica.TakeReady().Messages.OfType<Heartbeat>().Single(m => m.To == other);
@@ -264,6 +291,13 @@ public sealed class ReplicaTests
 
             replica.Apply(ready.Committed, new Nobody());
         }
+    }
+
+    /// <summary>The other member has the whole log: what is in it is carried out.</summary>
+    private static void Acknowledge(Replica replica, MemberId other)
+    {
+        replica.Raft.Step(new AppendResponse(other, replica.Raft.Id, replica.Raft.Term, true, replica.Raft.LastIndex, default));
+        Turn(replica);
     }
 
     private sealed class Nobody : IReplicaWaiters

@@ -31,6 +31,7 @@ public sealed class RandomTests(ITestOutputHelper output)
     [InlineData(337)]
     [InlineData(3322)]
     [InlineData(50255)]
+    [InlineData(1795862453474033)]
     public void A_seed_that_failed_once_holds(ulong seed) => output.WriteLine(RandomRun.Of(seed).ToString());
 
     [Fact]
