@@ -24,7 +24,7 @@ internal sealed class AccessControl(IReadOnlyList<string> origins, IReadOnlyList
 
         bool gateway = context.Request.Path.StartsWithSegments("/v3");
         if (gateway && authenticator.Enabled && authenticator.Settings.UsesCertificates && context.Connection.ClientCertificate is { } certificate
-            && Authenticator.HasCommonName(certificate))
+            && CertificateNames.CommonName(certificate).Length > 0)
         {
             await RefuseAsync(
                 context, 400, "CommonName of client sending a request against gateway will be ignored and not used as expected\n");

@@ -182,7 +182,7 @@ internal sealed class TlsSettings
     {
         if (_files.AllowedCommonNames.Count > 0)
         {
-            string name = certificate.GetNameInfo(X509NameType.SimpleName, forIssuer: false);
+            string name = CertificateNames.CommonName(certificate);
             return Told(certificate, _files.AllowedCommonNames.Contains(name) ? null : $"CommonName \"{name}\" is none of those allowed");
         }
 

@@ -1,8 +1,8 @@
 using System.Globalization;
-using System.Security.Cryptography.X509Certificates;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Mvcc.Auth;
 
@@ -14,7 +14,6 @@ namespace Kapell.Etcd.Server.Rpc.Authentication;
 /// </summary>
 public sealed class Authenticator
 {
-    private const string CommonNameOid = "2.5.4.3";
     private readonly ReplicaHost _host;
 
     internal Authenticator(ReplicaHost host, AuthSettings settings) => (_host, Settings) = (host, settings);
@@ -68,14 +67,9 @@ public sealed class Authenticator
         // Behind the gateway the certificate would be the gateway's.
         bool gateway = context.RequestHeaders.Get("grpcgateway-accept") is not null;
         return Settings.UsesCertificates && !gateway && (context as ICallerCertificate)?.ClientCertificate is { } certificate
-            ? new Caller(CommonName(certificate), _host.Replica.Applier.Auth.Revision)
+            ? new Caller(CertificateNames.CommonName(certificate), _host.Replica.Applier.Auth.Revision)
             : default;
     }
-
-    internal static bool HasCommonName(X509Certificate2 certificate) => CommonName(certificate).Length > 0;
-
-    private static string CommonName(X509Certificate2 certificate) => certificate.SubjectName.EnumerateRelativeDistinguishedNames()
-        .LastOrDefault(static n => !n.HasMultipleElements && n.GetSingleElementType().Value == CommonNameOid)?.GetSingleElementValue() ?? "";
 
     /// <summary>The token ends in the index of the entry that made it: this member may not have applied that yet.</summary>
     private async Task<Caller?> FindSimpleAsync(string token, CancellationToken cancellation)
