@@ -15,6 +15,7 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
 {
     private const int Senders = 4;
     private static readonly TimeSpan RetryAfter = TimeSpan.FromSeconds(2);
+    private static readonly string[] AddressLists = ["podIPs", "hostIPs"];
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly Channel<string> _queue = Channel.CreateUnbounded<string>(); // At most two entries a pod: see Set.
 
@@ -127,11 +128,11 @@ internal sealed class StatusManager(KubeClient? client, TimeProvider time, ILogg
             }
 
             JsonObject status = JsonBytes.ParseObject(wanted.Utf8);
-            JsonElement before = entry.Sent?.Element ?? wanted.Pod.Object.Status;
-            // A list merged by key keeps what is not named: an address that changed must replace the old one.
-            if (status["podIPs"] is JsonArray ips && before.Items("podIPs").Any(i => i.Text("ip") != (string?)ips[0]?["ip"]))
+            // A list merged by key keeps what is not named: addresses replace the old ones, which the API server may have from before this
+            // program started, whatever was sent since.
+            foreach (string list in AddressLists)
             {
-                ips.Insert(0, new JsonObject { ["$patch"] = "replace" });
+                (status[list] as JsonArray)?.Insert(0, new JsonObject { ["$patch"] = "replace" });
             }
 
             JsonObject patch = new() { ["metadata"] = new JsonObject { ["uid"] = uid }, ["status"] = status };
