@@ -1,4 +1,5 @@
 using System.Collections.Frozen;
+using System.Net.Sockets;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
@@ -69,7 +70,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         }
 
         byte[] sent = view.Request(request);
-        RpcException? last = null;
+        RpcException last = new(new Status(StatusCode.Unavailable, "no endpoint is known"));
         foreach (Upstream upstream in upstreams.InOrder())
         {
             try
@@ -80,7 +81,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
             catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !context.CancellationToken.IsCancellationRequested)
             {
                 upstreams.Suspect(upstream);
-                last = e;
+                last = Plain(e, upstream);
                 if (!Readers.Contains(method.FullName) && !NeverSent(e))
                 {
                     break;
@@ -88,7 +89,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
             }
         }
 
-        throw Plain(last ?? new RpcException(new Status(StatusCode.Unavailable, "no endpoint is known")));
+        throw last;
     }
 
     private async Task StreamAsync(
@@ -154,7 +155,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
                 upstreams.Suspect(upstream);
             }
 
-            throw Plain(e);
+            throw Plain(e, upstream);
         }
     }
 
@@ -174,11 +175,13 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         return new CallOptions(headers, deadline, context.CancellationToken);
     }
 
-    /// <summary>The status as the member gave it, without what the client library adds.</summary>
-    public static RpcException Plain(RpcException e) => new(new Status(e.StatusCode, e.Status.Detail), e.Trailers);
+    /// <summary>The status as the member gave it, without what the client library adds; which member does not answer, and why, when it is one that does not.</summary>
+    public static RpcException Plain(RpcException e, Upstream upstream) => new(
+        new Status(e.StatusCode, NeverSent(e) ? $"etcd grpc-proxy: cannot connect to {upstream.Address}: {e.Status.DebugException!.Message}" : e.Status.Detail), e.Trailers);
 
-    private static bool NeverSent(RpcException e) =>
-        e.Status.DebugException is HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError };
+    // A channel says by a bare SocketException that it could not connect; what breaks later is wrapped.
+    private static bool NeverSent(RpcException e) => e.Status.DebugException is SocketException
+        or HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError };
 }
 
 /// <summary>What a proxy does to the messages of one method.</summary>

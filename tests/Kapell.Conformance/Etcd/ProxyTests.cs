@@ -92,6 +92,30 @@ public sealed class ProxyTests
         Assert.Equal("Unavailable: etcdserver: server stopped", $"{end.StatusCode}: {end.Status.Detail}");
     }
 
+    /// <summary>What never reached a member is not lost: a write may go to the next one too.</summary>
+    [Fact]
+    public async Task A_member_that_is_down_is_passed_over_and_named_when_there_is_no_other()
+    {
+        using StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        string dead = $"http://127.0.0.1:{StoreProcess.FreePort()}";
+        using ProxyProcess proxy = await ProxyProcess.StartAsync($"{dead},{member.Url}", Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        KV.KVClient keys = new(channel);
+        PutRequest put = new() { Key = StoreClient.Bytes("a"), Value = StoreClient.Bytes("b") };
+        for (int i = 0; i < 4; i++)
+        {
+            await keys.PutAsync(put, cancellationToken: Cancellation);
+
+            // For longer than the dead one is avoided.
+            await Task.Delay(TimeSpan.FromSeconds(1.1), Cancellation);
+        }
+
+        member.Kill();
+        RpcException end = await Assert.ThrowsAsync<RpcException>(() => keys.PutAsync(put, cancellationToken: Cancellation).ResponseAsync);
+        Assert.Equal(StatusCode.Unavailable, end.StatusCode);
+        Assert.Matches("^etcd grpc-proxy: cannot connect to http://127.0.0.1:[0-9]+: Connection refused", end.Status.Detail);
+    }
+
     [Fact]
     public async Task A_namespace_is_one_for_watches_too()
     {

@@ -188,7 +188,7 @@ internal sealed class SharedWatches(Upstreams upstreams, MessageView view, int r
                 upstreams.Suspect(line.Upstream);
             }
 
-            why = ProxyBinder.Plain(e);
+            why = ProxyBinder.Plain(e, line.Upstream);
         }
         catch (Exception e)
         {
