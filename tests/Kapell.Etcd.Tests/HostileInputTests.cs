@@ -80,7 +80,7 @@ public sealed class HostileInputTests
     [InlineData("{\"key\":}")]
     [InlineData("nonsense")]
     public void Json_that_is_none_is_an_invalid_argument(string json) => Assert.Equal(
-        StatusCode.InvalidArgument, Assert.Throws<RpcException>(() => GatewayJson.Read(json, PutRequest.Descriptor)).StatusCode);
+        StatusCode.InvalidArgument, Assert.Throws<RpcException>(() => GatewayJson.Read(Encoding.UTF8.GetBytes(json), PutRequest.Descriptor)).StatusCode);
 
     [Fact]
     public void A_configuration_whose_names_are_no_texts_is_refused()
@@ -124,7 +124,7 @@ public sealed class HostileInputTests
             new DuplexStreamingServerMethod<byte[], byte[]>(async (_, _, _) => await never.Task));
         GrpcServer server = new(binder, 2 << 20, static _ => Task.CompletedTask, new ServiceCollection().BuildServiceProvider(), NullLogger.Instance);
         Responder responder = new();
-        IHttp2Request call = server.Begin(responder, Stream((":path", "/s/m"), ("content-type", "application/grpc")));
+        IHttp2Request call = server.Begin(responder, Stream((":method", "POST"), (":path", "/s/m"), ("content-type", "application/grpc")));
         byte[] message = new byte[5 + (1 << 20)];
         BinaryPrimitives.WriteInt32BigEndian(message.AsSpan(1), 1 << 20);
         int taken = 0;

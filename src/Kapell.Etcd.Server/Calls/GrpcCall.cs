@@ -302,7 +302,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         string encoding = _stream.Find("grpc-encoding"u8)?.ValueText ?? "identity";
         if (flag != 1 || encoding != "gzip")
         {
-            throw new RpcException(new Status(StatusCode.Unimplemented, $"grpc: Decompressor is not installed for grpc-encoding \"{encoding}\""));
+            throw new RpcException(flag > 1 ? new Status(StatusCode.Internal, $"grpc: received unexpected payload format {flag}")
+                : encoding == "identity" ? new Status(StatusCode.Internal, "grpc: compressed flag set with identity or empty encoding")
+                : GrpcHeaders.NoDecompressor(encoding));
         }
 
         byte[] into = new byte[_server.MessageBytesMax + 1];
@@ -327,8 +329,9 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 /// <summary>A call that cannot be served: answered at once, its body ignored.</summary>
 internal sealed class RefusedCall : IHttp2Request
 {
-    public RefusedCall(IHttp2Responder responder, Http2Stream stream, Status status) =>
-        responder.Respond(stream, default, default, GrpcHeaders.TrailersOnly(status, null), null);
+    /// <param name="http">The status of HTTP, which is 200 unless the request breaks gRPC's own protocol.</param>
+    public RefusedCall(IHttp2Responder responder, Http2Stream stream, Status status, int http = 200) =>
+        responder.Respond(stream, default, default, GrpcHeaders.TrailersOnly(status, null, http), null);
 
     public bool Data(ReadOnlySequence<byte> piece) => false;
 

@@ -24,13 +24,16 @@ internal static class GrpcHeaders
     }
 
     /// <summary>Of a call that ends without a message: headers and trailers in one.</summary>
-    public static byte[] TrailersOnly(Status status, Metadata? more)
+    public static byte[] TrailersOnly(Status status, Metadata? more, int http = 200)
     {
         ArrayBufferWriter<byte> block = new();
-        Begin(block);
+        Begin(block, http);
         End(block, status, more);
         return block.WrittenSpan.ToArray();
     }
+
+    public static Status NoDecompressor(string encoding) =>
+        new(StatusCode.Unimplemented, $"grpc: Decompressor is not installed for grpc-encoding \"{encoding}\"");
 
     /// <summary><c>100m</c>: up to eight digits and a unit.</summary>
     public static bool TryTimeout(ReadOnlySpan<byte> text, out TimeSpan timeout)
@@ -62,7 +65,9 @@ internal static class GrpcHeaders
             (byte)'n' => 1e-9,
             _ => -1,
         };
-        timeout = TimeSpan.FromSeconds(Math.Min(number * Math.Max(seconds, 0), 1e9));
+
+        // Upwards, so that the shortest is no zero, which stands for none.
+        timeout = TimeSpan.FromTicks((long)Math.Ceiling(Math.Min(number * Math.Max(seconds, 0), 1e9) * TimeSpan.TicksPerSecond));
         return seconds > 0;
     }
 
@@ -99,9 +104,9 @@ internal static class GrpcHeaders
         return metadata;
     }
 
-    private static void Begin(ArrayBufferWriter<byte> block)
+    private static void Begin(ArrayBufferWriter<byte> block, int http = 200)
     {
-        HpackWriter.Status(block, 200);
+        HpackWriter.Status(block, http);
         HpackWriter.Write(block, "content-type", "application/grpc");
     }
 

@@ -45,14 +45,19 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
 
     public IHttp2Request Begin(IHttp2Responder responder, Http2Stream stream)
     {
-        if (stream.Find("content-type"u8) is not { } type || !type.Value.AsSpan().StartsWith("application/grpc"u8))
+        if (stream.Find("content-type"u8) is not { } type || !IsGrpc(type.Value))
         {
             return new PlainCall(plain, services, responder, stream);
         }
 
+        if (MalformedBecause(stream) is { } malformed)
+        {
+            return new RefusedCall(responder, stream, malformed.Status, malformed.Http);
+        }
+
         if (stream.Find(":path"u8) is not { } path)
         {
-            return new RefusedCall(responder, stream, new Status(StatusCode.Internal, "malformed method name: \"\""));
+            return new RefusedCall(responder, stream, Unknown(""));
         }
 
         // The client's table gives the same field for the same path each time.
@@ -60,6 +65,29 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
         return path.Meaning is not GrpcMethod method ? new RefusedCall(responder, stream, Unknown(path.ValueText))
             : Gate?.Judge(method, stream) is { } refusal ? new RefusedCall(responder, stream, refusal)
             : Begin(method, responder, stream);
+    }
+
+    // Also with what the messages are in, which is protobuf whatever it says; not gRPC-Web.
+    private static bool IsGrpc(ReadOnlySpan<byte> type) =>
+        type.StartsWith("application/grpc"u8) && (type.Length == "application/grpc".Length || type["application/grpc".Length] is (byte)'+' or (byte)';');
+
+    /// <summary>What breaks the protocol of gRPC, as Go's server words it. Source: grpc-go internal/transport/http2_server.go</summary>
+    private static (Status Status, int Http)? MalformedBecause(Http2Stream stream)
+    {
+        string method = stream.Find(":method"u8)?.ValueText ?? "";
+        if (method != "POST")
+        {
+            return (new Status(StatusCode.Internal, $"Received a HEADERS frame with :method \"{method}\" which should be POST"), StatusCodes.Status405MethodNotAllowed);
+        }
+
+        if (stream.Find("grpc-timeout"u8) is { } timeout && !GrpcHeaders.TryTimeout(timeout.Value, out _))
+        {
+            return (new Status(StatusCode.Internal, $"malformed grpc-timeout: \"{timeout.ValueText}\""), StatusCodes.Status400BadRequest);
+        }
+
+        return stream.Find("grpc-encoding"u8)?.ValueText is { } encoding and not ("identity" or "gzip")
+            ? (GrpcHeaders.NoDecompressor(encoding), StatusCodes.Status200OK)
+            : null;
     }
 
     private GrpcCall Begin(GrpcMethod method, IHttp2Responder responder, Http2Stream stream)

@@ -93,12 +93,13 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
             BindApi(routes, app.Services);
-            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, app.Lifetime.ApplicationStopping);
+            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, host.Time, app.Lifetime.ApplicationStopping);
             app.Map("/v3/{**path}", gateway.ServeAsync);
             app.Map("/v3beta/{**path}", gateway.ServeAsync);
         }
 
         app.UseEndpoints(static _ => { });
+        app.Run(HealthEndpoints.NotFoundAsync);
         RequestDelegate web = ((IApplicationBuilder)app).Build();
         CallGate gate = new(host, TimeSpan.FromMilliseconds(options.ElectionMilliseconds));
         GrpcServer Serve(GrpcBinder binder) =>

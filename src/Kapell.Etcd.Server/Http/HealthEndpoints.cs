@@ -10,14 +10,17 @@ using Microsoft.AspNetCore.Routing;
 
 namespace Kapell.Etcd.Server.Http;
 
-/// <summary>/health, /livez, /readyz, /version, /metrics. etcd: etcdhttp/health.go, version.go, metrics.go</summary>
+/// <summary>
+/// /health, /livez, /readyz, /version, /debug/vars, /metrics, and what is answered where there is nothing.
+/// etcd: etcdhttp/health.go, version.go, debug.go, metrics.go
+/// </summary>
 internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
 {
     private const string PlainText = "text/plain; charset=utf-8";
 
     public void Map(IEndpointRouteBuilder routes)
     {
-        routes.Map("/health", HealthAsync);
+        MapGet(routes, "/health", HealthAsync);
         Dictionary<string, Func<CancellationToken, Task<string?>>> live = new() { ["serializable_read"] = SerializableReadAsync };
         Dictionary<string, Func<CancellationToken, Task<string?>>> ready = new()
         {
@@ -28,9 +31,9 @@ internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
         };
         MapChecks(routes, "/livez", live);
         MapChecks(routes, "/readyz", ready);
-        routes.MapGet("/version", static context => WriteVersionAsync(context));
-        routes.MapGet("/debug/vars", context => DebugVars.ServeAsync(context, host));
-        routes.MapGet("/metrics", context => WriteAsync(
+        MapGet(routes, "/version", WriteVersionAsync);
+        MapGet(routes, "/debug/vars", context => DebugVars.ServeAsync(context, host));
+        routes.Map("/metrics", context => WriteAsync(
             context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write()));
     }
 
@@ -39,6 +42,20 @@ internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
         200,
         "application/json",
         $"{{\"etcdserver\":\"{EtcdVersion.Server}\",\"etcdcluster\":\"{EtcdVersion.Cluster}\",\"storage\":\"{EtcdVersion.Storage}\"}}");
+
+    public static Task NotFoundAsync(HttpContext context) => WriteAsync(context, 404, PlainText, "404 page not found\n");
+
+    /// <summary>Other methods are refused as upstream refuses them: in words.</summary>
+    private static void MapGet(IEndpointRouteBuilder routes, string path, RequestDelegate serve) => routes.Map(path, context =>
+    {
+        if (HttpMethods.IsGet(context.Request.Method))
+        {
+            return serve(context);
+        }
+
+        context.Response.Headers.Allow = "GET";
+        return WriteAsync(context, 405, PlainText, "Method Not Allowed\n");
+    });
 
     private static async Task WriteAsync(HttpContext context, int status, string contentType, string body)
     {
@@ -53,13 +70,6 @@ internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
 
     private async Task HealthAsync(HttpContext context)
     {
-        if (!HttpMethods.IsGet(context.Request.Method))
-        {
-            context.Response.Headers.Allow = "GET";
-            await WriteAsync(context, 405, PlainText, "Method Not Allowed\n");
-            return;
-        }
-
         bool serializable = context.Request.Query["serializable"] == "true";
         string?[] excluded = [.. context.Request.Query["exclude"]];
         string reason = await UnhealthyBecauseAsync(serializable, excluded, context.RequestAborted);
@@ -97,10 +107,10 @@ internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
 
     private static void MapChecks(IEndpointRouteBuilder routes, string path, Dictionary<string, Func<CancellationToken, Task<string?>>> checks)
     {
-        routes.MapGet(path, context => RunChecksAsync(context, checks, [.. context.Request.Query["exclude"]]));
+        MapGet(routes, path, context => RunChecksAsync(context, checks, [.. context.Request.Query["exclude"]]));
         foreach ((string name, Func<CancellationToken, Task<string?>> check) in checks)
         {
-            routes.MapGet($"{path}/{name}", context => RunChecksAsync(context, new() { [name] = check }, []));
+            MapGet(routes, $"{path}/{name}", context => RunChecksAsync(context, new() { [name] = check }, []));
         }
     }
 

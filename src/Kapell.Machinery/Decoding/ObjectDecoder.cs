@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Kapell.Base;
 using Kapell.Machinery.Schemas;
 
 namespace Kapell.Machinery.Decoding;

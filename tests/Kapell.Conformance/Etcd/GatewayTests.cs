@@ -119,6 +119,43 @@ public sealed partial class GatewayTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task A_call_has_the_time_that_its_client_gives_it(StoreKind kind)
+    {
+        using StoreProcess store = await StoreProcess.StartAsync(kind, Cancellation);
+        foreach ((string timeout, string path, string body, int status, string said) in new[]
+        {
+            ("1n", "kv/range", """{"key":"YQ=="}""", 504, "context deadline exceeded"), ("junk", "kv/range", "{}", 400, "invalid grpc-timeout: junk"),
+            ("2S", "watch", """{"create_request":{"key":"YQ=="}}""", 200, "context deadline exceeded"), ("100S", "kv/range", """{"key":"YQ=="}""", 200, "raft_term"),
+        })
+        {
+            using HttpRequestMessage request = new(HttpMethod.Post, "/v3/" + path) { Content = new StringContent(body) };
+            request.Headers.Add("Grpc-Timeout", timeout);
+            using HttpResponseMessage response = await store.Http.SendAsync(request, Cancellation);
+            Assert.Equal((timeout, status), (timeout, (int)response.StatusCode));
+            Assert.Contains(said, await response.Content.ReadAsStringAsync(Cancellation), StringComparison.Ordinal);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Where_there_is_nothing_it_is_said_so(StoreKind kind)
+    {
+        using StoreProcess store = await StoreProcess.StartAsync(kind, Cancellation);
+        foreach ((HttpMethod method, string path, int status, string said) in new[]
+        {
+            (HttpMethod.Get, "/nothing", 404, "404 page not found\n"), (HttpMethod.Put, "/health", 405, "Method Not Allowed\n"),
+            (HttpMethod.Put, "/version", 405, "Method Not Allowed\n"),
+        })
+        {
+            using HttpRequestMessage request = new(method, path);
+            using HttpResponseMessage response = await store.Http.SendAsync(request, Cancellation);
+            Assert.Equal((path, status, said), (path, (int)response.StatusCode, await response.Content.ReadAsStringAsync(Cancellation)));
+            Assert.Equal("text/plain", response.Content.Headers.ContentType?.MediaType);
+        }
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task Unknown_hosts_and_origins_are_kept_out(StoreKind kind)
     {
         using StoreProcess store = await StoreProcess.StartAsync(kind, Cancellation, null, "--host-whitelist", "127.0.0.1", "--cors", "http://good:81");

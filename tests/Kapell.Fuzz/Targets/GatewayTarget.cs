@@ -31,7 +31,7 @@ internal sealed class GatewayTarget : FuzzTarget
 
         try
         {
-            IMessage message = GatewayJson.Read(Encoding.UTF8.GetString(input.AsSpan(1)), Methods[input[0] % Methods.Length].InputType);
+            IMessage message = GatewayJson.Read(input.AsSpan(1), Methods[input[0] % Methods.Length].InputType);
             return GatewayJson.Write(message, wrapped: false).Length > 0;
         }
         catch (RpcException e) when (e.StatusCode == StatusCode.InvalidArgument)

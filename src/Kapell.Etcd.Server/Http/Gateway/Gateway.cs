@@ -1,3 +1,4 @@
+using System.Text;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
@@ -13,9 +14,11 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// Of all requests here together: in etcd the gateway is one client of the server's, to which --max-concurrent-streams applies.
 /// </param>
 /// <param name="stopping">The server stops: streams, which have no end of their own, end.</param>
-internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, CancellationToken stopping)
+internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, TimeProvider time, CancellationToken stopping)
 {
     private readonly SemaphoreSlim _streams = new(streamsMax);
+
+    private static readonly TimeSpan PatienceMax = TimeSpan.FromMilliseconds(int.MaxValue); // Of a timer.
 
     private const string MetadataPrefix = "Grpc-Metadata-";
     private const string OldPrefix = "/v3beta/";
@@ -39,9 +42,18 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
             return;
         }
 
+        string timeout = context.Request.Headers["Grpc-Timeout"].ToString();
+        TimeSpan patience = TimeSpan.Zero; // None: as long as it takes.
+        if (timeout.Length > 0 && !GrpcHeaders.TryTimeout(Encoding.UTF8.GetBytes(timeout), out patience))
+        {
+            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.InvalidArgument, $"invalid grpc-timeout: {timeout}"));
+            return;
+        }
+
         (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
+        using CancellationTokenSource late = new(patience == TimeSpan.Zero || patience > PatienceMax ? Timeout.InfiniteTimeSpan : patience, time);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(
-            context.RequestAborted, GrpcMethod.NeverEnds(method.Name, method.IsClientStreaming) ? stopping : CancellationToken.None);
+            context.RequestAborted, late.Token, GrpcMethod.NeverEnds(method.Name, method.IsClientStreaming) ? stopping : CancellationToken.None);
         GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor, ending.Token);
         InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
         try
@@ -58,7 +70,9 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         }
         catch (Exception e) when (e is OperationCanceledException or RpcException && ending.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
         {
-            await exchange.RefuseAsync(new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
+            await exchange.RefuseAsync(late.IsCancellationRequested
+                ? new Status(StatusCode.DeadlineExceeded, "context deadline exceeded")
+                : new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
         }
         catch (RpcException e)
         {

@@ -31,7 +31,7 @@ internal sealed class GatewayBinder(IEnumerable<ServiceDescriptor> services) : S
 
     // An empty body is an empty message.
     private async Task<TRequest> FirstAsync<TRequest>(GatewayExchange exchange, IMethod method) => (TRequest)(object)(
-        await exchange.ReadAsync(exchange.Ending) ?? GatewayJson.Read("{}", _descriptors[method.FullName].InputType));
+        await exchange.ReadAsync(exchange.Ending) ?? GatewayJson.Read("{}"u8, _descriptors[method.FullName].InputType));
 
     private sealed class Reader<T>(GatewayExchange exchange) : IAsyncStreamReader<T>
     {

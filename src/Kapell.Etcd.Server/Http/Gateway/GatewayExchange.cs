@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Text;
 using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
@@ -12,6 +11,8 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// <summary>One request over HTTP: JSON values of the body are messages in, JSON values are messages out.</summary>
 internal sealed class GatewayExchange(HttpContext context, MethodDescriptor method, int bodyBytesMax, CancellationToken ending)
 {
+    private const string ContentTypeOfGrpc = "Grpc-Metadata-Content-Type"; // Of what the answer was before it became JSON.
+
     private readonly PipeReader _body = context.Request.BodyReader;
     private bool _streams;
 
@@ -27,7 +28,7 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
         {
             ReadResult read = await _body.ReadAsync(cancellation);
             bool found = false;
-            string? json = null;
+            byte[]? json = null;
             SequencePosition consumed = read.Buffer.End; // Of what cannot be read nothing is kept.
             try
             {
@@ -54,6 +55,7 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
     public async Task AnswerAsync(object response)
     {
         byte[] json = GatewayJson.Write(ToMessage(response), wrapped: false);
+        context.Response.Headers[ContentTypeOfGrpc] = "application/grpc";
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = json.Length;
         await context.Response.Body.WriteAsync(json, context.RequestAborted);
@@ -82,6 +84,11 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
     {
         byte[] json = GatewayJson.Refusal(status);
         context.Response.StatusCode = GatewayJson.StatusOf(status.StatusCode);
+        if (status.StatusCode == StatusCode.Unauthenticated)
+        {
+            context.Response.Headers.WWWAuthenticate = status.Detail;
+        }
+
         context.Response.ContentType = "application/json";
         context.Response.ContentLength = json.Length;
         await context.Response.Body.WriteAsync(json, context.RequestAborted);
@@ -92,6 +99,7 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
         if (!_streams)
         {
             _streams = true;
+            context.Response.Headers[ContentTypeOfGrpc] = "application/grpc";
             context.Response.ContentType = "application/json";
         }
     }
@@ -100,13 +108,13 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
         response is Rpc.Reply reply ? method.OutputType.Parser.ParseFrom(reply.Span.ToArray()) : (IMessage)response;
 
     /// <summary>A whole value, or the end of all (null); false when more must come first.</summary>
-    private static bool TryTake(ReadResult read, out string? json, out SequencePosition consumed)
+    private static bool TryTake(ReadResult read, out byte[]? json, out SequencePosition consumed)
     {
         json = null;
         consumed = read.Buffer.Start;
         try
         {
-            Utf8JsonReader reader = new(read.Buffer, read.IsCompleted, new JsonReaderState(new JsonReaderOptions { AllowMultipleValues = true }));
+            Utf8JsonReader reader = new(read.Buffer, read.IsCompleted, new JsonReaderState(new JsonReaderOptions { AllowMultipleValues = true, MaxDepth = GatewayJson.DepthMax }));
             if (!reader.Read())
             {
                 consumed = read.IsCompleted ? read.Buffer.End : consumed;
@@ -119,14 +127,14 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
                 return false;
             }
 
-            json = Encoding.UTF8.GetString(read.Buffer.Slice(start, reader.BytesConsumed - start));
+            json = read.Buffer.Slice(start, reader.BytesConsumed - start).ToArray();
             consumed = reader.Position;
             return true;
         }
         catch (JsonException e)
         {
             consumed = read.Buffer.End;
-            throw new RpcException(new Status(StatusCode.InvalidArgument, e.Message));
+            throw new RpcException(new Status(StatusCode.InvalidArgument, GatewayJson.WordsFor(read.Buffer.ToArray(), e)));
         }
     }
 }

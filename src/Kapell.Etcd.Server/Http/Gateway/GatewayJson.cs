@@ -1,74 +1,52 @@
 using System.Buffers;
-using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
+using Kapell.Base;
 
 namespace Kapell.Etcd.Server.Http.Gateway;
 
 /// <summary>
 /// Messages as JSON, the way upstream's gateway has them: names as in the protocol's files, bytes in base64, large numbers as strings,
-/// nothing for defaults; unknown names are passed over.
+/// nothing for defaults.
 /// </summary>
 internal static class GatewayJson
 {
-    private const int SafeDigits = 15; // Of a whole number that a double holds.
+    /// <summary>Of brackets in one another. Source: encoding/json scanner.go</summary>
+    public const int DepthMax = 10_000;
 
     private static readonly JsonFormatter Formatter =
         new(JsonFormatter.Settings.Default.WithFormatDefaultValues(false).WithPreserveProtoFieldNames(true));
 
-    private static readonly JsonParser Parser = new(JsonParser.Settings.Default.WithIgnoreUnknownFields(true));
     private static readonly JsonWriterOptions AsGoWrites = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <param name="json">One value, in UTF-8.</param>
     /// <exception cref="RpcException">It is no such message.</exception>
-    public static IMessage Read(string json, MessageDescriptor type)
+    public static IMessage Read(ReadOnlySpan<byte> json, MessageDescriptor type)
     {
         try
         {
-            return Parser.Parse(WithExactNumbers(json), type);
+            return MessageReader.Read(json, type);
         }
-        catch (Exception e) when (e is InvalidProtocolBufferException or InvalidJsonException or InvalidOperationException or FormatException or OverflowException
-            or JsonException)
+        catch (FormatException e)
         {
             throw new RpcException(new Status(StatusCode.InvalidArgument, e.Message));
         }
-    }
-
-    /// <summary>
-    /// The parser reads numbers as doubles, which do not hold all of 64 bits, and takes them from strings whole: whole numbers become
-    /// strings.
-    /// </summary>
-    private static string WithExactNumbers(string json)
-    {
-        Utf8JsonReader reader = new(Encoding.UTF8.GetBytes(json));
-        ArrayBufferWriter<byte> bytes = new(json.Length + 16);
-        using Utf8JsonWriter writer = new(bytes, AsGoWrites);
-        bool changed = false;
-        while (reader.Read())
+        catch (JsonException e)
         {
-            switch (reader.TokenType)
-            {
-                case JsonTokenType.StartObject: writer.WriteStartObject(); break;
-                case JsonTokenType.EndObject: writer.WriteEndObject(); break;
-                case JsonTokenType.StartArray: writer.WriteStartArray(); break;
-                case JsonTokenType.EndArray: writer.WriteEndArray(); break;
-                case JsonTokenType.PropertyName: writer.WritePropertyName(reader.GetString()!); break;
-                case JsonTokenType.Number when reader.ValueSpan.Length > SafeDigits && reader.ValueSpan.IndexOfAny(".eE"u8) < 0:
-                    writer.WriteStringValue(reader.ValueSpan);
-                    changed = true;
-                    break;
-                case JsonTokenType.Number: writer.WriteRawValue(reader.ValueSpan); break;
-                case JsonTokenType.String: writer.WriteStringValue(reader.GetString()); break;
-                case JsonTokenType.True or JsonTokenType.False: writer.WriteBooleanValue(reader.GetBoolean()); break;
-                case JsonTokenType.Null: writer.WriteNullValue(); break;
-            }
+            throw new RpcException(new Status(StatusCode.InvalidArgument, WordsFor(json, e)));
         }
-
-        writer.Flush();
-        return changed ? Encoding.UTF8.GetString(bytes.WrittenSpan) : json;
     }
+
+    /// <summary>What upstream's reader says of a text whose first value is none.</summary>
+    public static string WordsFor(ReadOnlySpan<byte> json, JsonException e) => GoJsonSyntax.FaultOfFirst(json) switch
+    {
+        GoJsonSyntax.EndOfInput => "unexpected EOF",
+        { } fault => fault,
+        null => e.Message,
+    };
 
     /// <param name="wrapped">One of a stream: stands under "result" and ends its line.</param>
     public static byte[] Write(IMessage message, bool wrapped)

@@ -1,20 +1,24 @@
 using System.Text;
 
-namespace Kapell.Machinery.Decoding;
+namespace Kapell.Base;
 
 /// <summary>
 /// What Go's scanner says about a text that is not JSON (encoding/json scanner.go). Only asked after our own reader has refused a
 /// text, so that clients see the words they know.
 /// </summary>
-internal sealed class GoJsonSyntax
+public sealed class GoJsonSyntax
 {
-    private const string EndOfInput = "unexpected end of JSON input";
+    /// <summary>What is there is the beginning of a value.</summary>
+    public const string EndOfInput = "unexpected end of JSON input";
     private const string BeginValue = "looking for beginning of value";
     private const string BeginKey = "looking for beginning of object key string";
     private readonly byte[] _text;
     private int _at;
 
     private GoJsonSyntax(ReadOnlySpan<byte> text) => _text = text.ToArray();
+
+    /// <summary>The fault of the first value in the text, whatever follows it, or null when Go would find none.</summary>
+    public static string? FaultOfFirst(ReadOnlySpan<byte> text) => new GoJsonSyntax(text).Document();
 
     /// <summary>The fault, or null when Go would find none.</summary>
     public static string? FaultOf(ReadOnlySpan<byte> text)
