@@ -10,6 +10,7 @@ internal sealed class HpackHeader(byte[] name, byte[] value)
 {
     private string? _nameText;
     private string? _valueText;
+    private FieldKind _kind;
 
     public HpackHeader(string name, string value)
         : this(Encoding.ASCII.GetBytes(name), Encoding.ASCII.GetBytes(value))
@@ -23,6 +24,9 @@ internal sealed class HpackHeader(byte[] name, byte[] value)
     public string NameText => _nameText ??= Encoding.Latin1.GetString(name);
 
     public string ValueText => _valueText ??= Encoding.Latin1.GetString(value);
+
+    /// <summary>What it is in a request; looked at once.</summary>
+    public FieldKind Kind => _kind == FieldKind.Unknown ? _kind = RequestFields.KindOf(name, value) : _kind;
 
     /// <summary>What the user of the connection made of this field.</summary>
     public object? Meaning { get; set; }

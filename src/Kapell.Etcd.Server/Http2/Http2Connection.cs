@@ -384,6 +384,13 @@ internal sealed class Http2Connection : IHttp2Responder
         }
 
         _lastStream = id;
+        if (!RequestFields.AreWellFormed(headers))
+        {
+            Nuisance();
+            _output.Reset(id, Http2ErrorCode.ProtocolError);
+            return;
+        }
+
         if (TakesNothingNew || _streams.Count >= _options.StreamsMax)
         {
             _output.Reset(id, Http2ErrorCode.RefusedStream);

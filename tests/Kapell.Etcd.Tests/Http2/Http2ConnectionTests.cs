@@ -67,6 +67,34 @@ public sealed class Http2ConnectionTests
         await peer.Running.WaitAsync(TimeSpan.FromSeconds(10), Cancellation);
     }
 
+    /// <summary>Fields after GET http /, written without a table: name and value.</summary>
+    [Theory]
+    [InlineData("connection", "keep-alive")]
+    [InlineData("transfer-encoding", "chunked")]
+    [InlineData("Upper", "x")]
+    [InlineData("a b", "x")]
+    [InlineData(":path", "/other")]
+    [InlineData(":status", "200")]
+    [InlineData("", "x")]
+    [InlineData("x", "a\r\nb: c")]
+    [InlineData("x", "a\0")]
+    [InlineData("x", "y", ":authority", "late")]
+    public async Task A_malformed_request_is_reset_and_the_connection_goes_on(params string[] fields)
+    {
+        Http2Peer peer = new(answer: [1]);
+        ArrayBufferWriter<byte> block = new();
+        block.Write(Get);
+        for (int i = 0; i < fields.Length; i += 2)
+        {
+            HpackWriter.Write(block, fields[i], fields[i + 1]);
+        }
+
+        await peer.SendAsync([.. Preface, .. Frame(4, 0, 0), .. Frame(1, 5, 1, block.WrittenSpan), .. Frame(1, 5, 3, Get)]);
+        List<(FrameHead Head, byte[] Payload)> frames = await peer.UntilAsync(f => f.Head.Stream == 3 && f.Head.Has(FrameHead.EndStream));
+        (FrameHead _, byte[] reset) = frames.Single(f => f.Head.Stream == 1);
+        Assert.Equal(Number((int)Http2ErrorCode.ProtocolError), reset);
+    }
+
     [Fact]
     public async Task Opening_and_cancelling_without_end_is_not_served()
     {
