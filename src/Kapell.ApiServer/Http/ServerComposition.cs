@@ -1,5 +1,6 @@
 using Kapell.ApiServer.Authentication;
 using Kapell.ApiServer.OpenApi;
+using Kapell.Base;
 using Microsoft.AspNetCore.Http;
 
 namespace Kapell.ApiServer.Http;
@@ -26,22 +27,9 @@ internal sealed class CertificateAuthenticator : IAuthenticator
             return ValueTask.FromResult(AuthenticationResult.NotMine);
         }
 
-        string name = "";
-        List<string> groups = [];
-        foreach (var part in certificate.SubjectName.EnumerateRelativeDistinguishedNames())
-        {
-            if (!part.HasMultipleElements && part.GetSingleElementType().Value is { } oid && part.GetSingleElementValue() is { } value)
-            {
-                name = oid == "2.5.4.3" && name.Length == 0 ? value : name;
-                if (oid == "2.5.4.10")
-                {
-                    groups.Add(value);
-                }
-            }
-        }
-
-        return ValueTask.FromResult(name.Length == 0
+        CertificateSubject subject = CertificateSubject.Of(certificate);
+        return ValueTask.FromResult(subject.CommonName.Length == 0
             ? AuthenticationResult.NotMine
-            : AuthenticationResult.Of(new UserInfo { Name = name, Groups = groups }));
+            : AuthenticationResult.Of(new UserInfo { Name = subject.CommonName, Groups = [.. subject.Organizations] }));
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Kapell.Base;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Microsoft.AspNetCore.Http;
 
@@ -24,7 +25,7 @@ internal sealed class AccessControl(IReadOnlyList<string> origins, IReadOnlyList
 
         bool gateway = context.Request.Path.StartsWithSegments("/v3");
         if (gateway && authenticator.Enabled && authenticator.Settings.UsesCertificates && context.Connection.ClientCertificate is { } certificate
-            && CertificateNames.CommonName(certificate).Length > 0)
+            && CertificateSubject.Of(certificate).CommonName.Length > 0)
         {
             await RefuseAsync(
                 context, 400, "CommonName of client sending a request against gateway will be ignored and not used as expected\n");

@@ -182,7 +182,7 @@ internal sealed class TlsSettings
     {
         if (_files.AllowedCommonNames.Count > 0)
         {
-            string name = CertificateNames.CommonName(certificate);
+            string name = CertificateSubject.Of(certificate).CommonName;
             return Told(certificate, _files.AllowedCommonNames.Contains(name) ? null : $"CommonName \"{name}\" is none of those allowed");
         }
 

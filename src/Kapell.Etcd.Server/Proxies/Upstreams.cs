@@ -175,7 +175,7 @@ internal sealed class Upstreams : IAsyncDisposable
                 X509Certificate2 own = X509Certificate2.CreateFromPemFile(tls.CertFile, tls.KeyFile);
 
                 // etcd: with a name in it all clients of the proxy would be that user.
-                if (refuseNames && CertificateNames.CommonName(own) is { Length: > 0 } name)
+                if (refuseNames && CertificateSubject.Of(own).CommonName is { Length: > 0 } name)
                 {
                     throw new FlagException($"cert has non empty Common Name ({name}): {tls.CertFile}");
                 }

@@ -1,38 +1,23 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
+using Kapell.Base;
 using Kapell.Client;
 using Kapell.Machinery;
 
 namespace Kapell.Kubelet.Server;
 
-/// <summary>Who a client is by its certificate: common name and organizations.</summary>
+/// <summary>Who a client is by its certificate: common name and organizations; who has no name is nobody, whatever else it says.</summary>
 internal sealed record ClientIdentity(string User, IReadOnlyList<string> Groups)
 {
     public static ClientIdentity Of(X509Certificate2? certificate)
     {
-        if (certificate is null)
+        if (certificate is null || CertificateSubject.Of(certificate) is not { CommonName.Length: > 0 } subject)
         {
             return new ClientIdentity("system:anonymous", ["system:unauthenticated"]);
         }
 
-        string user = "";
-        List<string> groups = [];
-        foreach (X500RelativeDistinguishedName name in certificate.SubjectName.EnumerateRelativeDistinguishedNames().Where(n => !n.HasMultipleElements))
-        {
-            switch (name.GetSingleElementType().Value)
-            {
-                case "2.5.4.3":
-                    user = name.GetSingleElementValue() ?? "";
-                    break;
-                case "2.5.4.10":
-                    groups.Add(name.GetSingleElementValue() ?? "");
-                    break;
-            }
-        }
-
-        groups.Add("system:authenticated");
-        return new ClientIdentity(user, groups);
+        return new ClientIdentity(subject.CommonName, [.. subject.Organizations, "system:authenticated"]);
     }
 }
 

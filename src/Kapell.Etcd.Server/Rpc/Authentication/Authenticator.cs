@@ -1,5 +1,6 @@
 using System.Globalization;
 using Grpc.Core;
+using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
@@ -67,7 +68,7 @@ public sealed class Authenticator
         // Behind the gateway the certificate would be the gateway's.
         bool gateway = context.RequestHeaders.Get("grpcgateway-accept") is not null;
         return Settings.UsesCertificates && !gateway && (context as ICallerCertificate)?.ClientCertificate is { } certificate
-            ? new Caller(CertificateNames.CommonName(certificate), _host.Replica.Applier.Auth.Revision)
+            ? new Caller(CertificateSubject.Of(certificate).CommonName, _host.Replica.Applier.Auth.Revision)
             : default;
     }
 

@@ -1,28 +1,33 @@
 using System.Formats.Asn1;
 using System.Security.Cryptography.X509Certificates;
-using Kapell.Etcd.Server.Http;
+using Kapell.Base;
 using Xunit;
 
 namespace Kapell.Etcd.Tests.Http;
 
-public sealed class CertificateNamesTests
+public sealed class CertificateSubjectTests
 {
     private const string CommonName = "2.5.4.3";
+    private const string Organization = "2.5.4.10";
     private const string Unit = "2.5.4.11";
 
     [Fact]
-    public void A_subject_without_a_common_name_names_nobody() => Assert.Equal("", CertificateNames.CommonName(Subject([(Unit, "etcd")])));
+    public void A_subject_without_a_common_name_names_nobody() => Assert.Equal("", CertificateSubject.Of(Subject([(Unit, "etcd")])).CommonName);
 
     [Fact]
     public void It_is_the_common_name_wherever_it_stands()
     {
-        Assert.Equal("a", CertificateNames.CommonName(Subject([(CommonName, "a")], [(Unit, "etcd")])));
-        Assert.Equal("a", CertificateNames.CommonName(Subject([(Unit, "etcd")], [(CommonName, "a")])));
-        Assert.Equal("a", CertificateNames.CommonName(Subject([(CommonName, "a"), (Unit, "etcd")])));
+        Assert.Equal("a", CertificateSubject.Of(Subject([(CommonName, "a")], [(Unit, "etcd")])).CommonName);
+        Assert.Equal("a", CertificateSubject.Of(Subject([(Unit, "etcd")], [(CommonName, "a")])).CommonName);
+        Assert.Equal("a", CertificateSubject.Of(Subject([(CommonName, "a"), (Unit, "etcd")])).CommonName);
     }
 
     [Fact]
-    public void Of_several_it_is_the_last() => Assert.Equal("b", CertificateNames.CommonName(Subject([(CommonName, "a")], [(CommonName, "b")])));
+    public void Of_several_it_is_the_last() => Assert.Equal("b", CertificateSubject.Of(Subject([(CommonName, "a")], [(CommonName, "b")])).CommonName);
+
+    [Fact]
+    public void Organizations_are_all_there_in_order() => Assert.Equal(
+        ["o1", "o2", "o3"], CertificateSubject.Of(Subject([(Organization, "o1"), (CommonName, "a")], [(Organization, "o2")], [(Organization, "o3")])).Organizations);
 
     [Fact]
     public void What_is_no_text_names_nobody()
@@ -36,7 +41,7 @@ public sealed class CertificateNamesTests
             writer.WriteInteger(7);
         }
 
-        Assert.Equal("", CertificateNames.CommonName(new X500DistinguishedName(writer.Encode())));
+        Assert.Equal("", CertificateSubject.Of(new X500DistinguishedName(writer.Encode())).CommonName);
     }
 
     private static X500DistinguishedName Subject(params (string Type, string Value)[][] sets)
