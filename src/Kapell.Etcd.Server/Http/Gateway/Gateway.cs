@@ -16,8 +16,8 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// <param name="stopping">The server stops: streams, which have no end of their own, end.</param>
 internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, TimeProvider time, CancellationToken stopping)
 {
-    private readonly SemaphoreSlim _streams = new(streamsMax);
-
+    private static readonly Status Late = new(StatusCode.DeadlineExceeded, "context deadline exceeded");
+    private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1); // Shorter than any call.
     private static readonly TimeSpan PatienceMax = TimeSpan.FromMilliseconds(int.MaxValue); // Of a timer.
 
     private const string MetadataPrefix = "Grpc-Metadata-";
@@ -25,6 +25,8 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
 
     // JSON is larger than what it says: bytes by a third, names, and escapes.
     private const int JsonFactor = 2;
+
+    private readonly SemaphoreSlim _streams = new(streamsMax);
 
     public async Task ServeAsync(HttpContext context)
     {
@@ -50,6 +52,12 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
             return;
         }
 
+        if (patience > TimeSpan.Zero && patience < Instant)
+        {
+            await GatewayExchange.RefuseAsync(context, Late);
+            return;
+        }
+
         (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
         using CancellationTokenSource late = new(patience == TimeSpan.Zero || patience > PatienceMax ? Timeout.InfiniteTimeSpan : patience, time);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(
@@ -70,9 +78,7 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         }
         catch (Exception e) when (e is OperationCanceledException or RpcException && ending.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
         {
-            await exchange.RefuseAsync(late.IsCancellationRequested
-                ? new Status(StatusCode.DeadlineExceeded, "context deadline exceeded")
-                : new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
+            await exchange.RefuseAsync(late.IsCancellationRequested ? Late : new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
         }
         catch (RpcException e)
         {
