@@ -36,18 +36,15 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         _began = method.IsStream && method.Count.Times is null ? 0 : responder.Time.GetTimestamp();
         method.Count.Start();
         server.CountClient(stream).Begin(method.IsStream);
-        if (stream.Find("grpc-timeout"u8) is { } timeout && GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
+        if (stream.Timeout is { } time)
         {
             responder.SetDeadline(stream, time);
-            Timeout = time;
         }
     }
 
     public IHttp2Responder Responder { get; }
 
     public X509Certificate2? ClientCertificate => Responder.Connection.Features.Get<ITlsConnectionFeature>()?.ClientCertificate;
-
-    private TimeSpan? Timeout { get; }
 
     protected override string MethodCore => _method.FullName;
 
@@ -60,7 +57,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         null => "unknown:",
     };
 
-    protected override DateTime DeadlineCore => Timeout is { } timeout ? Responder.Time.GetUtcNow().UtcDateTime + timeout : DateTime.MaxValue;
+    protected override DateTime DeadlineCore => _stream.Timeout is { } timeout ? Responder.Time.GetUtcNow().UtcDateTime + timeout : DateTime.MaxValue;
 
     protected override Metadata RequestHeadersCore => _requestHeaders ??= GrpcHeaders.ToMetadata(_stream.Headers);
 

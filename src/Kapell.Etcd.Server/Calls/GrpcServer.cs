@@ -80,9 +80,14 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
             return (new Status(StatusCode.Internal, $"Received a HEADERS frame with :method \"{method}\" which should be POST"), StatusCodes.Status405MethodNotAllowed);
         }
 
-        if (stream.Find("grpc-timeout"u8) is { } timeout && !GrpcHeaders.TryTimeout(timeout.Value, out _))
+        if (stream.Find("grpc-timeout"u8) is { } timeout)
         {
-            return (new Status(StatusCode.Internal, $"malformed grpc-timeout: \"{timeout.ValueText}\""), StatusCodes.Status400BadRequest);
+            if (!GrpcHeaders.TryTimeout(timeout.Value, out TimeSpan time))
+            {
+                return (new Status(StatusCode.Internal, $"malformed grpc-timeout: \"{timeout.ValueText}\""), StatusCodes.Status400BadRequest);
+            }
+
+            stream.Timeout = time;
         }
 
         return stream.Find("grpc-encoding"u8)?.ValueText is { } encoding and not ("identity" or "gzip")

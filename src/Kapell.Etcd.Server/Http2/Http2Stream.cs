@@ -39,6 +39,9 @@ internal sealed class Http2Stream(int id, int sendWindow, List<HpackHeader> head
 
     public bool IsSendClosed { get; set; }
 
+    /// <summary>What the client gives it, once the application has read that; null for as long as it takes.</summary>
+    public TimeSpan? Timeout { get; set; }
+
     /// <summary>When the client has given up, in ticks of its connection; 0 for never.</summary>
     public long Deadline { get; set; }
 

@@ -30,9 +30,11 @@ internal ref struct MessageReader
 
     private readonly int At => (int)_json.TokenStartIndex;
 
-    /// <summary>The token as it was written.</summary>
-    private readonly string Raw => Encoding.UTF8.GetString(
-        _text.Slice(At, _json.ValueSpan.Length + (_json.TokenType is JsonTokenType.String or JsonTokenType.PropertyName ? 2 : 0)));
+    /// <summary>As it was written.</summary>
+    private readonly ReadOnlySpan<byte> Token =>
+        _text.Slice(At, _json.ValueSpan.Length + (_json.TokenType is JsonTokenType.String or JsonTokenType.PropertyName ? 2 : 0));
+
+    private readonly string Raw => Encoding.UTF8.GetString(Token);
 
     /// <exception cref="FormatException">It is no such message.</exception>
     /// <exception cref="JsonException">It is no JSON.</exception>
@@ -62,10 +64,12 @@ internal ref struct MessageReader
         HashSet<OneofDescriptor> choices = [];
         while (_json.Read() && _json.TokenType != JsonTokenType.EndObject)
         {
-            (int at, string raw, FieldDescriptor? field) = (At, Raw, FieldOf(type, Text()));
+            int at = At;
+            ReadOnlySpan<byte> name = Token;
+            FieldDescriptor? field = FieldOf(type, Text());
             if (field is not null && !fields.Add(field))
             {
-                throw Fault(at, $"duplicate field {raw}");
+                throw Fault(at, $"duplicate field {Encoding.UTF8.GetString(name)}");
             }
 
             _json.Read();
@@ -83,7 +87,7 @@ internal ref struct MessageReader
             }
             else if (field.RealContainingOneof is { } choice && !choices.Add(choice))
             {
-                throw Fault(at, $"error parsing {raw}, oneof {choice.FullName} is already set");
+                throw Fault(at, $"error parsing {Encoding.UTF8.GetString(name)}, oneof {choice.FullName} is already set");
             }
             else if (Value(field) is { } value)
             {
