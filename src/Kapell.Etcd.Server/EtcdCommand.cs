@@ -130,7 +130,7 @@ public static class EtcdCommand
         EtcdOptions options, TimeProvider time, Prng prng, ILoggerFactory logs, TextWriter output, CancellationToken stopping)
     {
         ILogger logger = logs.CreateLogger("etcd");
-        FileDisk disk = new();
+        IDisk disk = options.UnsafeNoFsync ? new UnsyncedDisk(new FileDisk()) : new FileDisk();
         disk.CreateDirectory(options.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(options.DataDirectory);
         Announce(options, logger);
@@ -147,6 +147,7 @@ public static class EtcdCommand
             ForceNewCluster = options.ForceNewCluster,
             LeaseCheckpoints = options.LeaseCheckpoints,
             PromoteLearnersAfter = options.PromoteLearnersAfter,
+            LearnersMax = options.LearnersMax,
         };
         await Task.Run(() => EtcdTakeover.Run(disk, settings, logger), stopping);
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
@@ -180,7 +181,7 @@ public static class EtcdCommand
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId, host.Times, time);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
-        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin, LearnersMax = options.LearnersMax };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);
         await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;

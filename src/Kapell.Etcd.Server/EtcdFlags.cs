@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -17,6 +18,8 @@ internal sealed class EtcdFlags
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
     private const int VotersMinMax = 7;
+    private const int LearnersLimit = 100;
+    private const string UnsyncedNotice = "--unsafe-no-fsync is set: nothing is flushed to the disk, and when the machine goes down what was acknowledged may be lost";
 
     public const string TokenDefault = "etcd-cluster";
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
@@ -104,6 +107,10 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _logLevel;
     private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
     private readonly FlagValue<string> _logFormat;
+    private readonly FlagValue<TimeSpan> _keepAliveInterval;
+    private readonly FlagValue<TimeSpan> _keepAliveTimeout;
+    private readonly FlagValue<int> _learnersMax;
+    private readonly FlagValue<bool> _noFsync;
     private readonly FlagValue<TimeSpan> _slowCall;
     private readonly FlagValue<TimeSpan> _oldSlowCall;
     private readonly FlagValue<bool> _logRotates;
@@ -133,6 +140,8 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
+        _keepAliveInterval = _flags.Duration("grpc-keepalive-interval", TimeSpan.FromHours(2), "A client that has said nothing for so long is asked whether it is there (0 to disable).");
+        _keepAliveTimeout = _flags.Duration("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "The connection of one that does not answer for so long is closed (0 to disable).");
         _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates.Names) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
@@ -215,7 +224,10 @@ internal sealed class EtcdFlags
         _oldInitialCheck = _flags.Bool("experimental-initial-corrupt-check", false, "The name of --initial-corrupt-check before 3.6.");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
+        _learnersMax = _flags.Int("max-learners", 1, "Sets the maximum number of learners that can be available in the cluster membership. The same at every member.");
+        _flags.Alias("experimental-max-learners", "max-learners");
         _flags.Group("Unsafe");
+        _noFsync = _flags.Bool("unsafe-no-fsync", false, "Disables fsync, unsafe, will cause data loss when the machine goes down: for tests.");
         _forceNewCluster = _flags.Bool(
             "force-new-cluster", false,
             "Become the only member of the cluster, with the data that is here. For when the majority is lost for good: the other members must never run again.");
@@ -287,7 +299,7 @@ internal sealed class EtcdFlags
         return new EtcdOptions
         {
             Name = _name.Value,
-            Notices = [.. _unused.Notices],
+            Notices = _noFsync.Value ? [.. _unused.Notices, UnsyncedNotice] : [.. _unused.Notices],
             DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
             ListenClientUrls = _listenClient.Value,
             AdvertiseClientUrls = _advertiseClient.Value,
@@ -340,6 +352,10 @@ internal sealed class EtcdFlags
             SelfSignedYears = _selfSignedYears.Value,
             WalDirectory = _walDir.Value.Length > 0 ? _walDir.Value : null,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
+            KeepAlive = KeepAlivePolicy.Of(_keepAliveInterval.Value, _keepAliveTimeout.Value),
+            LearnersMax = _learnersMax.Value is >= 0 and <= LearnersLimit
+                ? _learnersMax.Value : throw new FlagException($"--max-learners must be 0 to {LearnersLimit}, it is {_learnersMax.Value}"),
+            UnsafeNoFsync = _noFsync.Value,
             Limits = new EtcdLimits
             {
                 RequestBytesMax = _maxRequestBytes.Value,

@@ -4,6 +4,7 @@ using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -74,6 +75,15 @@ internal sealed record EtcdOptions
 
     /// <summary>Of one HTTP/2 connection.</summary>
     public int ConcurrentStreamsMax { get; init; } = int.MaxValue;
+
+    /// <summary>Null: a client that says nothing is never asked whether it is there.</summary>
+    internal KeepAlivePolicy? KeepAlive { get; init; }
+
+    /// <summary>More are not taken in at a time.</summary>
+    public int LearnersMax { get; init; } = 1;
+
+    /// <summary>Nothing is ever flushed to the disk.</summary>
+    public bool UnsafeNoFsync { get; init; }
 
     public required ulong SnapshotCount { get; init; }
 

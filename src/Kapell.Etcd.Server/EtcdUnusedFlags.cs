@@ -39,8 +39,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("backend-batch-interval", "", NoDatabase);
         Unused("backend-batch-limit", 0, NoDatabase);
         Unused("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), "clients may ping as often as they like");
-        Unused("grpc-keepalive-interval", TimeSpan.FromHours(2), "the server sends no pings");
-        Unused("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "the server sends no pings");
         Unused("socket-reuse-address", false, "the platform does so");
         Refused("socket-reuse-port", false, "two processes cannot share a port here");
         Unused("raft-read-timeout", TimeSpan.FromSeconds(5), NoTransport);
@@ -103,7 +101,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
             Unused(prefix + "warning-apply-duration", TimeSpan.FromMilliseconds(100), "slow batches are counted: etcd_server_slow_apply_total");
             Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0, "there is nothing to defragment");
-            Unused(prefix + "max-learners", 1, "one learner at a time");
             Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
             Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
@@ -115,7 +112,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
 
         Unused("experimental-compact-hash-check-enabled", false, "members are compared all the time: --corrupt-check-time");
         Unused("experimental-txn-mode-write-with-shared-buffer", true, NoDatabase);
-        Refused("unsafe-no-fsync", false, "what is acknowledged is on the disk");
     }
 
     /// <exception cref="FlagException">One that would have had an effect was set, or one to what it cannot be.</exception>

@@ -67,11 +67,11 @@ internal static class ForcedMembership
                 throw new InvalidDataException($"log entry {entry.Index} is no change of membership");
             }
 
-            Member? named = MembershipContext.Decode(change.Context).Member;
-            if (change.Steps.Count != 1 || members.Judge(change.Steps[0], named) is null)
+            MembershipContext context = MembershipContext.Decode(change.Context);
+            if (change.Steps.Count != 1 || members.Judge(change.Steps[0], context) is null)
             {
                 conf = conf.After(change) ?? throw new InvalidDataException($"log entry {entry.Index} changes the membership in a way that is impossible");
-                change.Steps.ToList().ForEach(s => members.Take(s, named));
+                change.Steps.ToList().ForEach(s => members.Take(s, context.Member));
             }
         }
 

@@ -51,6 +51,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _tickMilliseconds;
+    private readonly int _learnersMax;
     private readonly long _tickLength; // In the clock's units, as the next one.
     private long _nextTick; // Written by the owner of the turn.
     private ulong _nextRequest;
@@ -72,7 +73,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         Times = new MemberTimes(time);
         _replica.Applier.Times = Times.Applies;
         _logger = logger;
-        _tickMilliseconds = settings.TickMilliseconds;
+        (_tickMilliseconds, _learnersMax) = (settings.TickMilliseconds, settings.LearnersMax);
         _tickLength = Math.Max(1, time.TimestampFrequency * settings.TickMilliseconds / 1000);
 
         // Random, so that numbers of requests in the log, and late answers to reads, of an earlier life of this member are not taken for
@@ -219,7 +220,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         cancellation.ThrowIfCancellationRequested();
         ulong id = Interlocked.Increment(ref _nextRequest);
-        ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry).Encode());
+        ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry) { LearnersMax = _learnersMax }.Encode());
         TaskOutcome<ApplyOutcome> outcome = new();
         Proposal proposal = new(id, change.Encode(), outcome) { Change = change };
         return PostProposal(proposal, outcome.Task);

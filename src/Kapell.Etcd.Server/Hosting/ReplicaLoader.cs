@@ -40,6 +40,9 @@ public sealed record ReplicaSettings
 
     public long EntryBytesMax { get; init; } = 64 << 20;
 
+    /// <summary>More are not taken in at a time.</summary>
+    public int LearnersMax { get; init; } = 1;
+
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
 

@@ -79,8 +79,8 @@ internal sealed class EtcdServer : IAsyncDisposable
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
         builder.WebHost.UseSockets(static sockets => sockets.UnsafePreferInlineScheduling = true);
-        Http2Port calling = new(host.Time, options.ConcurrentStreamsMax);
-        Http2Port plain = new(host.Time, options.ConcurrentStreamsMax);
+        Http2Port calling = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive);
+        Http2Port plain = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive);
         PortSet ports = PortsOf(options, tls, logs.CreateLogger("etcd"));
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time, duty => duty is PortDuty.All or PortDuty.Calls ? calling : plain));
         WebApplication app = builder.Build();

@@ -12,7 +12,8 @@ namespace Kapell.Etcd.Server.Http;
 /// One port serves HTTP/2 and HTTP/1.1, with and without TLS: looks at the first bytes of a connection. HTTP/2 begins with "PRI ", which
 /// no request of HTTP/1.1 does, and is served here; the rest is Kestrel's.
 /// </summary>
-internal sealed class Http2Port(TimeProvider time, int streamsMax)
+/// <param name="keepAlive">Null: who says nothing is never asked.</param>
+internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePolicy? keepAlive)
 {
     private const int StreamsMax = 100_000; // Each costs memory: no client is believed to need more.
     private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
@@ -45,7 +46,7 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax)
             return;
         }
 
-        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), Stopping = stopping };
+        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), KeepAlive = keepAlive, Stopping = stopping };
         await new Http2Connection(connection, options, time).RunAsync();
     }
 

@@ -29,6 +29,7 @@ internal sealed class Http2Connection : IHttp2Responder
     private readonly Http2Options _options;
     private readonly Http2Output _output;
     private readonly Http2Farewell _farewell;
+    private readonly Http2KeepAlive? _keepAlive;
     private readonly ConcurrentDictionary<int, Http2Stream> _streams = new();
     private readonly HpackBlocks _hpack = new(new HpackDecoder(4096, HeaderBlockBytesMax));
     private readonly TimeProvider _time;
@@ -46,6 +47,7 @@ internal sealed class Http2Connection : IHttp2Responder
         (_connection, _options, _time) = (connection, options, time);
         _output = new Http2Output(connection.Transport.Output, Finished, _ => connection.Abort());
         _farewell = new Http2Farewell(_output, time, WakeReader);
+        _keepAlive = options.KeepAlive is { } policy ? new Http2KeepAlive(policy, _output, time, () => connection.Abort()) : null;
     }
 
     public ConnectionContext Connection => _connection;
@@ -85,6 +87,11 @@ internal sealed class Http2Connection : IHttp2Responder
             if (_deadlines is not null)
             {
                 await _deadlines.DisposeAsync();
+            }
+
+            if (_keepAlive is not null)
+            {
+                await _keepAlive.DisposeAsync();
             }
 
             await _farewell.DisposeAsync();
@@ -160,6 +167,11 @@ internal sealed class Http2Connection : IHttp2Responder
         {
             ReadResult read = await input.ReadAsync(_connection.ConnectionClosed);
             ReadOnlySequence<byte> buffer = read.Buffer;
+            if (!read.IsCanceled)
+            {
+                _keepAlive?.Heard();
+            }
+
             if (!prefaceSeen && buffer.Length >= Preface.Length)
             {
                 CheckPreface(buffer);
@@ -610,6 +622,9 @@ internal sealed record Http2Options
 
     /// <summary>A request has begun: who takes its body. Called by the connection's reader.</summary>
     public required Func<IHttp2Responder, Http2Stream, IHttp2Request> Begin { get; init; }
+
+    /// <summary>Null: who says nothing is never asked.</summary>
+    public KeepAlivePolicy? KeepAlive { get; init; }
 
     /// <summary>The server stops: connections end when what is under way on them has.</summary>
     public CancellationToken Stopping { get; init; }

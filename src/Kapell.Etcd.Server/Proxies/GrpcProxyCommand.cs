@@ -96,8 +96,8 @@ internal static class GrpcProxyCommand
         PortSet ports = new("client", tls, logs.CreateLogger("grpc-proxy"));
         ports.Add([(tls is null ? "http://" : "https://") + options.ListenAddress], PortDuty.All);
         ports.Add(options.MetricsUrl.Length > 0 ? [options.MetricsUrl] : [], PortDuty.Web);
-        Http2Port calling = new(time, options.ConcurrentStreamsMax);
-        Http2Port plain = new(time, options.ConcurrentStreamsMax);
+        Http2Port calling = new(time, options.ConcurrentStreamsMax, options.KeepAlive);
+        Http2Port plain = new(time, options.ConcurrentStreamsMax, options.KeepAlive);
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;

@@ -1,18 +1,21 @@
 using Kapell.Base;
 using Kapell.Etcd.Server.Http;
+using Kapell.Etcd.Server.Http2;
 
 namespace Kapell.Etcd.Server.Proxies;
 
 /// <summary>The flags of <c>etcd grpc-proxy start</c>. etcd: etcdmain/grpc_proxy.go</summary>
 internal sealed class GrpcProxyFlags
 {
-    private const string NoKeepAlive = "Taken without effect: the server sends no pings and takes those of clients.";
+    private const string NoKeepAlive = "Taken without effect: clients may ping as often as they like.";
     private readonly FlagSet _flags = new("etcd grpc-proxy start", "start the grpc proxy");
     private readonly FlagValue<string> _listen;
     private readonly FlagValue<string> _metrics;
     private readonly FlagValue<IReadOnlyList<string>> _endpoints;
     private readonly FlagValue<TimeSpan> _sync;
     private readonly FlagValue<TimeSpan> _keepAliveTime;
+    private readonly FlagValue<TimeSpan> _clientInterval;
+    private readonly FlagValue<TimeSpan> _clientTimeout;
     private readonly FlagValue<TimeSpan> _keepAliveTimeout;
     private readonly FlagValue<bool> _idlePings;
     private readonly FlagValue<string> _domain;
@@ -64,8 +67,8 @@ internal sealed class GrpcProxyFlags
         _sendMax = _flags.Int("max-send-bytes", 1536 * 1024, "message send limits in bytes (default value is 1.5 MiB)");
         _receiveMax = _flags.Int("max-recv-bytes", int.MaxValue, "message receive limits in bytes (default value is math.MaxInt32)");
         _flags.Duration("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), NoKeepAlive);
-        _flags.Duration("grpc-keepalive-interval", TimeSpan.FromHours(2), NoKeepAlive);
-        _flags.Duration("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), NoKeepAlive);
+        _clientInterval = _flags.Duration("grpc-keepalive-interval", TimeSpan.FromHours(2), "A client that has said nothing for so long is asked whether it is there (0 to disable).");
+        _clientTimeout = _flags.Duration("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "The connection of one that does not answer for so long is closed (0 to disable).");
         _cert = _flags.String("cert", "", "identify secure connections with etcd servers using this TLS certificate file");
         _key = _flags.String("key", "", "identify secure connections with etcd servers using this TLS key file");
         _ca = _flags.String("cacert", "", "verify certificates of TLS-enabled secure etcd servers using this CA bundle");
@@ -121,6 +124,7 @@ internal sealed class GrpcProxyFlags
             Namespace = _namespace.Value,
             Debug = _debug.Value,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
+            KeepAlive = KeepAlivePolicy.Of(_clientInterval.Value, _clientTimeout.Value),
         };
     }
 
@@ -197,6 +201,9 @@ internal sealed record GrpcProxyOptions
     public required bool Debug { get; init; }
 
     public required int ConcurrentStreamsMax { get; init; }
+
+    /// <summary>Null: a client that says nothing is never asked whether it is there.</summary>
+    public required KeepAlivePolicy? KeepAlive { get; init; }
 }
 
 /// <summary>How the proxy speaks to the members.</summary>

@@ -32,8 +32,10 @@ public sealed class MemberRegistry
     /// Why a change of the membership must not happen, or null. Judged again when it is applied, in the order of the log, so that every
     /// member judges alike. etcd: membership/cluster.go ValidateConfigurationChange
     /// </summary>
-    public EtcdError? Judge(ConfChangeStep step, Member? member)
+    /// <param name="context">What came with the change.</param>
+    public EtcdError? Judge(ConfChangeStep step, MembershipContext context)
     {
+        Member? member = context.Member;
         ulong id = step.Member.Value;
         if (_removed.Contains(id))
         {
@@ -62,7 +64,7 @@ public sealed class MemberRegistry
             return EtcdError.PeerUrlExists;
         }
 
-        return step.Kind == ConfChangeKind.AddLearner && _members.Values.Any(static m => m.IsLearner) ? EtcdError.TooManyLearners : null;
+        return step.Kind == ConfChangeKind.AddLearner && _members.Values.Count(static m => m.IsLearner) >= context.LearnersMax ? EtcdError.TooManyLearners : null;
     }
 
     /// <summary>A change of the membership that was not refused.</summary>

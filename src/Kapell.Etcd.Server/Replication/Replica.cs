@@ -308,7 +308,7 @@ public sealed class Replica : IDisposable
         }
 
         MembershipContext context = MembershipContext.Decode(change.Context);
-        EtcdError? refusal = change.Steps.Count != 1 ? null : _applier.Members.Judge(change.Steps[0], context.Member);
+        EtcdError? refusal = change.Steps.Count != 1 ? null : _applier.Members.Judge(change.Steps[0], context);
         if (refusal is null)
         {
             _raft.ApplyConfChange(change);

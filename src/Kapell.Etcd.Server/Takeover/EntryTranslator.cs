@@ -25,6 +25,9 @@ internal sealed class EntryTranslator(ulong cluster, string log)
     /// <summary>Requests of the API of version 2 for users' keys, which nothing here serves.</summary>
     public int UserRequestsV2 { get; private set; }
 
+    /// <summary>More etcd did not take in at a time.</summary>
+    public int LearnersMax { get; init; } = 1;
+
     /// <exception cref="TakeoverException">The entry is not understood.</exception>
     public Entry Translate(EtcdEntry entry)
     {
@@ -191,7 +194,7 @@ internal sealed class EntryTranslator(ulong cluster, string log)
         return member;
     }
 
-    private static (EntryKind Kind, byte[] Data) OfConfChange(EtcdConfChange change)
+    private (EntryKind Kind, byte[] Data) OfConfChange(EtcdConfChange change)
     {
         Member member = new() { ID = change.NodeId };
         bool promotes = !change.Context.IsEmpty && MemberJson.Read(change.Context.ToStringUtf8(), member);
@@ -206,7 +209,7 @@ internal sealed class EntryTranslator(ulong cluster, string log)
         }
 
         ConfChangeKind kind = Kind(change.Type);
-        MembershipContext context = new(0, promotes || kind == ConfChangeKind.Remove ? null : member);
+        MembershipContext context = new(0, promotes || kind == ConfChangeKind.Remove ? null : member) { LearnersMax = LearnersMax };
         return (EntryKind.ConfChange, ConfChange.Of(kind, new MemberId(change.NodeId), context.Encode()).Encode());
     }
 

@@ -25,7 +25,8 @@ internal sealed record EtcdMember(ulong Cluster, ulong Id, HardState State, Chec
 /// members at that index are those of the newest snapshot and of the entries since, for only there they belong to an entry: in the database
 /// of 3.4 they may be ahead of it. etcd: etcdserver/bootstrap.go
 /// </summary>
-internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log)
+/// <param name="learnersMax">How many learners etcd took in at a time: its --max-learners.</param>
+internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log, int learnersMax)
 {
     private readonly List<string> _remarks = [];
 
@@ -49,7 +50,7 @@ internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log)
         List<EtcdEntry> raw = reader.ReadEntries(membership.Position.Index.Value, e => e.Index > at || EntryTranslator.ConcernsMembers(e));
         ulong last = membership.Position.Index.Value + (ulong)raw.Count;
         HardState state = State(overview.State, at, last, raw.Count > 0 ? raw[^1].Term : membership.Position.Term.Value);
-        EntryTranslator translator = new(overview.Cluster, log);
+        EntryTranslator translator = new(overview.Cluster, log) { LearnersMax = learnersMax };
         int before = (int)(at - membership.Position.Index.Value);
         CheckpointHead head = HeadAt(overview.Cluster, membership, raw.Take(before).Select(translator.Translate), raw);
         List<Entry> entries = [.. raw.Skip(before).Select(translator.Translate)];
@@ -183,8 +184,8 @@ internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log)
             throw new TakeoverException($"{log}: entry {entry.Index} is no change of membership");
         }
 
-        Member? named = MembershipContext.Decode(change.Context).Member;
-        if (change.Steps.Count == 1 && members.Judge(change.Steps[0], named) is not null)
+        MembershipContext context = MembershipContext.Decode(change.Context);
+        if (change.Steps.Count == 1 && members.Judge(change.Steps[0], context) is not null)
         {
             return conf;
         }
@@ -192,7 +193,7 @@ internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log)
         ConfState next = conf.After(change) ?? throw new TakeoverException($"{log}: entry {entry.Index} changes the membership in a way that is impossible");
         foreach (ConfChangeStep step in change.Steps)
         {
-            members.Take(step, named);
+            members.Take(step, context.Member);
         }
 
         return next;

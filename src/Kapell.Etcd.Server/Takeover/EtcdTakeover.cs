@@ -44,7 +44,7 @@ internal static class EtcdTakeover
             TakeoverLog.Begins(logger, settings.DataDirectory, file.Length);
         }
 
-        EtcdMember member = new EtcdMemberReader(disk, places.Snapshots, places.Log).Read(places.Database);
+        EtcdMember member = new EtcdMemberReader(disk, places.Snapshots, places.Log, settings.LearnersMax).Read(places.Database);
         using (member.Store)
         {
             Tell(logger, member);

@@ -1,4 +1,5 @@
 using System.Text;
+using Kapell.Base;
 using Kapell.Storage;
 using Kapell.Storage.Wal;
 using Xunit;
@@ -32,6 +33,25 @@ public sealed class FileDiskTests : IDisposable
         Assert.Equal(Enumerable.Range(1, 1000).Select(i => (ulong)i), tags);
         Assert.True(again.SegmentCount > 3);
         Assert.True(disk.FreeBytes(path) > 0);
+    }
+
+    [Fact]
+    public void What_is_never_flushed_is_lost_with_the_power_and_not_with_the_process()
+    {
+        MemoryDisk below = new(new Prng(1));
+        UnsyncedDisk disk = new(below);
+        disk.CreateDirectory("/m");
+        using (IDiskFile file = disk.Open("/m/a", DiskOpen.Create))
+        {
+            file.Write(0, "content"u8);
+            file.Flush();
+        }
+
+        disk.SyncDirectory("/m");
+        Assert.Equal("content"u8.ToArray(), below.Content("/m/a"));
+        Assert.Equal(0, below.Flushes);
+        below.Crash(CrashMode.LoseUnsynced);
+        Assert.Empty(disk.List("/m"));
     }
 
     [Fact]
