@@ -79,8 +79,12 @@ public sealed class BackupTests
             HashKVResponse hash = await store.Maintenance.HashKVAsync(new HashKVRequest { Revision = put.Header.Revision }, cancellationToken: Cancellation);
             written.Add((put.Header.Revision, value, time.GetUtcNow(), hash.Hash));
 
-            // So that the next write is later by the clock that only knows milliseconds.
-            await Task.Delay(TimeSpan.FromMilliseconds(3), Cancellation);
+            // So that the next write is later by a clock that only knows milliseconds: a delay of three may be over at once, for timers go
+            // by one that moves every four.
+            while (time.GetUtcNow().ToUnixTimeMilliseconds() <= written[^1].At.ToUnixTimeMilliseconds() + 1)
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(1), Cancellation);
+            }
         }
     }
 
