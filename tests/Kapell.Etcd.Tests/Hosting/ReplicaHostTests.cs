@@ -111,7 +111,7 @@ public sealed class ReplicaHostTests : IAsyncLifetime
     private Task<ApplyOutcome> PutAsync(string key) => _host.ProposeAsync(
         CommandKind.Put, new PutRequest { Key = ByteString.CopyFromUtf8(key) }, TestContext.Current.CancellationToken);
 
-    private sealed class WatchedDisk(IDisk disk) : IDisk
+    private sealed class WatchedDisk(IDisk disk) : PassThroughDisk(disk)
     {
         private volatile Action? _flushing;
 
@@ -120,39 +120,15 @@ public sealed class ReplicaHostTests : IAsyncLifetime
             set => _flushing = value;
         }
 
-        public void CreateDirectory(string path) => disk.CreateDirectory(path);
+        protected override IDiskFile Wrap(IDiskFile file) => new WatchedFile(this, file);
 
-        public IReadOnlyList<string> List(string directory) => disk.List(directory);
-
-        public IDiskFile Open(string path, DiskOpen mode) => new WatchedFile(this, disk.Open(path, mode));
-
-        public void Rename(string from, string to) => disk.Rename(from, to);
-
-        public void Delete(string path) => disk.Delete(path);
-
-        public void SyncDirectory(string path) => disk.SyncDirectory(path);
-
-        public long FreeBytes(string directory) => disk.FreeBytes(directory);
-
-        private sealed class WatchedFile(WatchedDisk owner, IDiskFile file) : IDiskFile
+        private sealed class WatchedFile(WatchedDisk owner, IDiskFile file) : PassThroughFile(file)
         {
-            public long Length => file.Length;
-
-            public int Read(long offset, Span<byte> buffer) => file.Read(offset, buffer);
-
-            public void Write(long offset, ReadOnlySpan<byte> bytes) => file.Write(offset, bytes);
-
-            public void SetLength(long length) => file.SetLength(length);
-
-            public void WriteBack(long offset, long length) => file.WriteBack(offset, length);
-
-            public void Flush()
+            public override void Flush()
             {
                 owner._flushing?.Invoke();
-                file.Flush();
+                base.Flush();
             }
-
-            public void Dispose() => file.Dispose();
         }
     }
 }
