@@ -181,7 +181,7 @@ public static class EtcdCommand
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId, host.Times, time);
         receiver.CleanUp();
         LeaderCalls leader = new(host, transport);
-        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin, LearnersMax = options.LearnersMax };
+        MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);
         await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;

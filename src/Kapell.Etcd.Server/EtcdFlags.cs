@@ -4,7 +4,6 @@ using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
-using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -107,8 +106,7 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _logLevel;
     private readonly FlagValue<IReadOnlyList<string>> _logOutputs;
     private readonly FlagValue<string> _logFormat;
-    private readonly FlagValue<TimeSpan> _keepAliveInterval;
-    private readonly FlagValue<TimeSpan> _keepAliveTimeout;
+    private readonly KeepAliveFlags _keepAlive;
     private readonly FlagValue<int> _learnersMax;
     private readonly FlagValue<bool> _noFsync;
     private readonly FlagValue<TimeSpan> _slowCall;
@@ -140,8 +138,7 @@ internal sealed class EtcdFlags
         _watchProgress = _flags.Duration(
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
-        _keepAliveInterval = _flags.Duration("grpc-keepalive-interval", TimeSpan.FromHours(2), "A client that has said nothing for so long is asked whether it is there (0 to disable).");
-        _keepAliveTimeout = _flags.Duration("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "The connection of one that does not answer for so long is closed (0 to disable).");
+        _keepAlive = new KeepAliveFlags(_flags);
         _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates.Names) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
@@ -165,6 +162,8 @@ internal sealed class EtcdFlags
             "The leader promotes a learner by itself once it has kept up for --auto-promote-after. Off, as etcd has no such thing and its clients expect learners to stay. Not a flag of etcd.");
         _promoteAfter = _flags.Duration("auto-promote-after", TimeSpan.FromSeconds(10), "How long a learner must have kept up without a break before it is promoted. Not a flag of etcd.");
         _votersMin = _flags.Int("min-voters", 0, "Refuse to remove a voting member when fewer than this many would be left. 0 means no such bound. Not a flag of etcd.");
+        _learnersMax = _flags.Int("max-learners", 1, "Sets the maximum number of learners that can be available in the cluster membership. The same at every member.");
+        _flags.Alias("experimental-max-learners", "max-learners");
         _unused.Clustering();
         _flags.Group("Security");
         _certFile = _flags.String("cert-file", "", "Path to the client server TLS cert file.");
@@ -224,8 +223,6 @@ internal sealed class EtcdFlags
         _oldInitialCheck = _flags.Bool("experimental-initial-corrupt-check", false, "The name of --initial-corrupt-check before 3.6.");
         _unused.Features();
         _oldWatchProgress = _flags.Duration("experimental-watch-progress-notify-interval", TimeSpan.Zero, "The name of --watch-progress-notify-interval before 3.6.");
-        _learnersMax = _flags.Int("max-learners", 1, "Sets the maximum number of learners that can be available in the cluster membership. The same at every member.");
-        _flags.Alias("experimental-max-learners", "max-learners");
         _flags.Group("Unsafe");
         _noFsync = _flags.Bool("unsafe-no-fsync", false, "Disables fsync, unsafe, will cause data loss when the machine goes down: for tests.");
         _forceNewCluster = _flags.Bool(
@@ -285,7 +282,7 @@ internal sealed class EtcdFlags
     {
         FeatureGates gates = RefuseWhatIsNotThere();
         TlsRules rules = TlsRules.Parse(_tlsMin.Value, _tlsMax.Value, _ciphers.Value);
-        CheckTimes();
+        CheckNumbers();
         CheckUrls();
         if (!_fromFile && _flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
             && Environment.GetEnvironmentVariable("ETCD_ADVERTISE_CLIENT_URLS") is null)
@@ -352,9 +349,8 @@ internal sealed class EtcdFlags
             SelfSignedYears = _selfSignedYears.Value,
             WalDirectory = _walDir.Value.Length > 0 ? _walDir.Value : null,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
-            KeepAlive = KeepAlivePolicy.Of(_keepAliveInterval.Value, _keepAliveTimeout.Value),
-            LearnersMax = _learnersMax.Value is >= 0 and <= LearnersLimit
-                ? _learnersMax.Value : throw new FlagException($"--max-learners must be 0 to {LearnersLimit}, it is {_learnersMax.Value}"),
+            KeepAlive = _keepAlive.Policy,
+            LearnersMax = _learnersMax.Value,
             UnsafeNoFsync = _noFsync.Value,
             Limits = new EtcdLimits
             {
@@ -367,7 +363,7 @@ internal sealed class EtcdFlags
     }
 
     // etcd: embed/config.go Validate
-    private void CheckTimes()
+    private void CheckNumbers()
     {
         string? wrong = _heartbeat.Value <= 0 ? $"--heartbeat-interval must be >0 (set to {_heartbeat.Value}ms)"
             : _election.Value <= 0 ? $"--election-timeout must be >0 (set to {_election.Value}ms)"
@@ -376,6 +372,7 @@ internal sealed class EtcdFlags
             : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
             : _promote.Value && _promoteAfter.Value <= TimeSpan.Zero ? $"--auto-promote-after must be more than 0 (set to {GoDuration.Format(_promoteAfter.Value)})"
             : _votersMin.Value is < 0 or > VotersMinMax ? $"--min-voters must be between 0 and {VotersMinMax} (set to {_votersMin.Value})"
+            : _learnersMax.Value is < 0 or > LearnersLimit ? $"--max-learners must be between 0 and {LearnersLimit} (set to {_learnersMax.Value})"
             : null;
         if (wrong is not null)
         {

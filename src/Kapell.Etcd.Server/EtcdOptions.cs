@@ -77,7 +77,7 @@ internal sealed record EtcdOptions
     public int ConcurrentStreamsMax { get; init; } = int.MaxValue;
 
     /// <summary>Null: a client that says nothing is never asked whether it is there.</summary>
-    internal KeepAlivePolicy? KeepAlive { get; init; }
+    public KeepAlivePolicy? KeepAlive { get; init; }
 
     /// <summary>More are not taken in at a time.</summary>
     public int LearnersMax { get; init; } = 1;

@@ -51,7 +51,6 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private readonly TaskCompletionSource<Exception?> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _tickMilliseconds;
-    private readonly int _learnersMax;
     private readonly long _tickLength; // In the clock's units, as the next one.
     private long _nextTick; // Written by the owner of the turn.
     private ulong _nextRequest;
@@ -73,7 +72,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         Times = new MemberTimes(time);
         _replica.Applier.Times = Times.Applies;
         _logger = logger;
-        (_tickMilliseconds, _learnersMax) = (settings.TickMilliseconds, settings.LearnersMax);
+        (_tickMilliseconds, LearnersMax) = (settings.TickMilliseconds, settings.LearnersMax);
         _tickLength = Math.Max(1, time.TimestampFrequency * settings.TickMilliseconds / 1000);
 
         // Random, so that numbers of requests in the log, and late answers to reads, of an earlier life of this member are not taken for
@@ -100,6 +99,9 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     public Replica Replica => _replica;
 
     public StoreHashes Hashes { get; }
+
+    /// <summary>More are not taken in at a time; goes into the log with each learner.</summary>
+    public int LearnersMax { get; }
 
     /// <summary>It takes part without a vote. From any thread.</summary>
     public bool IsLearner => _replica.Raft.ConfState.Learners is { IsEmpty: false } learners && learners.Contains(_replica.Raft.Id);
@@ -220,7 +222,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         cancellation.ThrowIfCancellationRequested();
         ulong id = Interlocked.Increment(ref _nextRequest);
-        ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry) { LearnersMax = _learnersMax }.Encode());
+        ConfChange change = ConfChange.Of(kind, new MemberId(member), new MembershipContext(id, entry) { LearnersMax = LearnersMax }.Encode());
         TaskOutcome<ApplyOutcome> outcome = new();
         Proposal proposal = new(id, change.Encode(), outcome) { Change = change };
         return PostProposal(proposal, outcome.Task);

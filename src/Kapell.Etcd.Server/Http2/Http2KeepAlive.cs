@@ -1,5 +1,3 @@
-using System.Buffers;
-
 namespace Kapell.Etcd.Server.Http2;
 
 /// <summary>When a silent client is asked whether it is still there. etcd: embed/config.go GRPCKeepAliveInterval, GRPCKeepAliveTimeout</summary>
@@ -7,11 +5,12 @@ namespace Kapell.Etcd.Server.Http2;
 /// <param name="Timeout">In which it must say something then, above zero.</param>
 internal sealed record KeepAlivePolicy(TimeSpan Interval, TimeSpan Timeout)
 {
+    private static readonly TimeSpan ShortestInterval = TimeSpan.FromSeconds(1); // grpc-go: KeepaliveMinServerPingTime
     private static readonly TimeSpan Longest = TimeSpan.FromDays(30); // No timer takes more than seven weeks.
 
     /// <summary>Null when one of them is no time: then nobody is asked.</summary>
     public static KeepAlivePolicy? Of(TimeSpan interval, TimeSpan timeout) =>
-        interval > TimeSpan.Zero && timeout > TimeSpan.Zero ? new KeepAlivePolicy(Shorter(interval), Shorter(timeout)) : null;
+        interval > TimeSpan.Zero && timeout > TimeSpan.Zero ? new KeepAlivePolicy(Shorter(interval > ShortestInterval ? interval : ShortestInterval), Shorter(timeout)) : null;
 
     private static TimeSpan Shorter(TimeSpan time) => time < Longest ? time : Longest;
 }

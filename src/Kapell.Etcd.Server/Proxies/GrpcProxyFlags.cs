@@ -14,8 +14,7 @@ internal sealed class GrpcProxyFlags
     private readonly FlagValue<IReadOnlyList<string>> _endpoints;
     private readonly FlagValue<TimeSpan> _sync;
     private readonly FlagValue<TimeSpan> _keepAliveTime;
-    private readonly FlagValue<TimeSpan> _clientInterval;
-    private readonly FlagValue<TimeSpan> _clientTimeout;
+    private readonly KeepAliveFlags _keepAlive;
     private readonly FlagValue<TimeSpan> _keepAliveTimeout;
     private readonly FlagValue<bool> _idlePings;
     private readonly FlagValue<string> _domain;
@@ -67,8 +66,7 @@ internal sealed class GrpcProxyFlags
         _sendMax = _flags.Int("max-send-bytes", 1536 * 1024, "message send limits in bytes (default value is 1.5 MiB)");
         _receiveMax = _flags.Int("max-recv-bytes", int.MaxValue, "message receive limits in bytes (default value is math.MaxInt32)");
         _flags.Duration("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), NoKeepAlive);
-        _clientInterval = _flags.Duration("grpc-keepalive-interval", TimeSpan.FromHours(2), "A client that has said nothing for so long is asked whether it is there (0 to disable).");
-        _clientTimeout = _flags.Duration("grpc-keepalive-timeout", TimeSpan.FromSeconds(20), "The connection of one that does not answer for so long is closed (0 to disable).");
+        _keepAlive = new KeepAliveFlags(_flags);
         _cert = _flags.String("cert", "", "identify secure connections with etcd servers using this TLS certificate file");
         _key = _flags.String("key", "", "identify secure connections with etcd servers using this TLS key file");
         _ca = _flags.String("cacert", "", "verify certificates of TLS-enabled secure etcd servers using this CA bundle");
@@ -124,7 +122,7 @@ internal sealed class GrpcProxyFlags
             Namespace = _namespace.Value,
             Debug = _debug.Value,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
-            KeepAlive = KeepAlivePolicy.Of(_clientInterval.Value, _clientTimeout.Value),
+            KeepAlive = _keepAlive.Policy,
         };
     }
 

@@ -20,9 +20,6 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, T
     /// <summary>Voters below which no member is removed; 0: no such bound.</summary>
     public int VotersMin { get; init; }
 
-    /// <summary>More are not taken in at a time.</summary>
-    public int LearnersMax { get; init; } = 1;
-
     /// <summary>A number that was never used: from the addresses and the present, as etcd does it, here with chance in place of time.</summary>
     public ulong NewMemberId(IEnumerable<string> urls)
     {
@@ -42,7 +39,7 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, T
             return EtcdError.PeerUrlExists;
         }
 
-        if (member.IsLearner && members.Count(static m => m.IsLearner) >= LearnersMax)
+        if (member.IsLearner && members.Count(static m => m.IsLearner) >= host.LearnersMax)
         {
             return EtcdError.TooManyLearners;
         }

@@ -28,7 +28,7 @@ public sealed class NoticeTests
     [InlineData("--max-learners=-1")]
     [InlineData("--max-learners=101")]
     public void A_bound_of_learners_that_is_none_is_refused(string flag) =>
-        Assert.StartsWith("--max-learners must be 0 to 100", Assert.Throws<FlagException>(() => Options(flag)).Message, StringComparison.Ordinal);
+        Assert.StartsWith("--max-learners must be between 0 and 100", Assert.Throws<FlagException>(() => Options(flag)).Message, StringComparison.Ordinal);
 
     private static IEnumerable<string> Notices(string flag) => Options(flag).Notices;
 

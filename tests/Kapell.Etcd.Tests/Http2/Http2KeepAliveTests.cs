@@ -63,6 +63,7 @@ public sealed class Http2KeepAliveTests
     {
         Assert.Null(KeepAlivePolicy.Of(TimeSpan.Zero, TimeSpan.FromSeconds(1)));
         Assert.Null(KeepAlivePolicy.Of(TimeSpan.FromSeconds(1), TimeSpan.Zero));
+        Assert.Equal(TimeSpan.FromSeconds(1), KeepAlivePolicy.Of(TimeSpan.FromTicks(1), TimeSpan.FromTicks(1))!.Interval);
         Assert.True(KeepAlivePolicy.Of(TimeSpan.MaxValue, TimeSpan.MaxValue)!.Interval < TimeSpan.FromMilliseconds(uint.MaxValue - 1));
     }
 
