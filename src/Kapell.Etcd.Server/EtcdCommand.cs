@@ -118,7 +118,7 @@ public static class EtcdCommand
     {
         foreach (string notice in options.Notices)
         {
-            Log.NoEffect(logger, notice);
+            Log.Notice(logger, notice);
         }
 
         Log.Starting(

@@ -11,7 +11,7 @@ internal static partial class Log
     public static partial void Loaded(ILogger logger, string directory, string story);
 
     [LoggerMessage(EventId = 998, Level = LogLevel.Warning, Message = "{Notice}")]
-    public static partial void NoEffect(ILogger logger, string notice);
+    public static partial void Notice(ILogger logger, string notice);
 
     [LoggerMessage(
         EventId = 999, Level = LogLevel.Information,

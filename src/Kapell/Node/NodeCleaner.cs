@@ -33,6 +33,8 @@ internal static class NodeCleaner
             Signals.Send(int.Parse(shim), Signals.Kill);
         }
 
+        await UnmountAsync(layout, stopping);
+
         // Without pods the bridge serves nobody, and its route would hide another cluster's of the same range.
         if (HostProcess.Find("ip") is { } ip && Directory.Exists("/sys/class/net/" + layout.Bridge))
         {
@@ -49,6 +51,17 @@ internal static class NodeCleaner
         foreach (string id in list.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
             await HostProcess.RunAsync(ctr, [.. prefix, "kill", "-a", "-s", "SIGKILL", id], stopping);
+        }
+    }
+
+    // What a shim that is killed leaves mounted would stay until the next start of the cluster, and for ever when its folder is deleted.
+    private static async Task UnmountAsync(ClusterLayout layout, CancellationToken stopping)
+    {
+        string below = layout.RunDir + "/";
+        string[] mounts = [.. File.ReadLines("/proc/self/mounts").Select(static line => line.Split(' ')[1]).Where(m => m.StartsWith(below, StringComparison.Ordinal))];
+        if (mounts.Length > 0 && HostProcess.Find("umount") is { } umount)
+        {
+            await HostProcess.RunAsync(umount, ["--lazy", .. mounts.Reverse()], stopping);
         }
     }
 
