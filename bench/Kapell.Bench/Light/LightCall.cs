@@ -8,7 +8,8 @@ namespace Kapell.Bench.Light;
 internal abstract class LightCall(string path)
 {
     private const int PrefixBytes = 5;
-    private ArrayBufferWriter<byte>? _partial;
+    private readonly ArrayBufferWriter<byte> _partial = new(); // The begin of a message that has not come whole.
+    private int _wanted;
 
     /// <summary><c>/etcdserverpb.KV/Put</c>.</summary>
     public string Path => path;
@@ -16,35 +17,37 @@ internal abstract class LightCall(string path)
     /// <summary>Given by the connection, under its lock, when the first message goes out.</summary>
     public int Stream { get; set; }
 
-    /// <summary>A piece of the answer: mostly one message.</summary>
+    /// <summary>A piece of the answer: mostly one message. A message in many pieces is copied once, however many they are.</summary>
     public void Data(ReadOnlySpan<byte> piece)
     {
-        if (_partial is { WrittenCount: > 0 } partial)
+        while (_partial.WrittenCount > 0 && piece.Length > 0)
         {
-            partial.Write(piece);
-            piece = partial.WrittenSpan;
-        }
-
-        int at = 0;
-        while (piece.Length - at >= PrefixBytes
-            && BinaryPrimitives.ReadInt32BigEndian(piece[(at + 1)..]) is var length && piece.Length - at >= PrefixBytes + length)
-        {
-            Message(piece.Slice(at + PrefixBytes, length));
-            at += PrefixBytes + length;
-        }
-
-        if (at < piece.Length)
-        {
-            ArrayBufferWriter<byte> rest = new(piece.Length - at + 1024);
-            if (_partial is null || at > 0 || _partial.WrittenCount != piece.Length)
+            ReadOnlySpan<byte> more = piece[..Math.Min(piece.Length, _wanted - _partial.WrittenCount)];
+            _partial.Write(more);
+            piece = piece[more.Length..];
+            if (_partial.WrittenCount < _wanted)
             {
-                rest.Write(piece[at..]);
-                _partial = rest;
+                return;
+            }
+
+            _wanted = PrefixBytes + LengthOf(_partial.WrittenSpan);
+            if (_partial.WrittenCount == _wanted)
+            {
+                Message(_partial.WrittenSpan[PrefixBytes..]);
+                _partial.ResetWrittenCount();
             }
         }
-        else
+
+        while (piece.Length >= PrefixBytes && LengthOf(piece) is var length && piece.Length - PrefixBytes >= length)
         {
-            _partial = null;
+            Message(piece.Slice(PrefixBytes, length));
+            piece = piece[(PrefixBytes + length)..];
+        }
+
+        if (piece.Length > 0)
+        {
+            _wanted = piece.Length < PrefixBytes ? PrefixBytes : PrefixBytes + LengthOf(piece);
+            _partial.Write(piece);
         }
     }
 
@@ -52,6 +55,8 @@ internal abstract class LightCall(string path)
     public abstract void End(Status status);
 
     protected abstract void Message(ReadOnlySpan<byte> payload);
+
+    private static int LengthOf(ReadOnlySpan<byte> message) => BinaryPrimitives.ReadInt32BigEndian(message[1..]);
 }
 
 /// <summary>One answer.</summary>

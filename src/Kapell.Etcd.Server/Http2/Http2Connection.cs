@@ -4,6 +4,7 @@ using System.Collections.Concurrent;
 using System.IO.Pipelines;
 using Kapell.Etcd.Server.Hosting;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 
 namespace Kapell.Etcd.Server.Http2;
 
@@ -45,7 +46,7 @@ internal sealed class Http2Connection : IHttp2Responder
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
     {
         (_connection, _options, _time) = (connection, options, time);
-        _output = new Http2Output(connection.Transport.Output, Finished, _ => connection.Abort());
+        _output = new Http2Output(SinkOf(connection), Finished, _ => connection.Abort());
         _farewell = new Http2Farewell(_output, time, WakeReader);
         _keepAlive = options.KeepAlive is { } policy ? new Http2KeepAlive(policy, _output, time, () => connection.Abort()) : null;
     }
@@ -128,6 +129,11 @@ internal sealed class Http2Connection : IHttp2Responder
         stream.Deadline = _time.GetTimestamp() + (long)(Math.Min(timeout.TotalSeconds, 1e9) * _time.TimestampFrequency);
         _deadlines ??= _time.CreateTimer(_ => EndLate(), null, DeadlineStep, DeadlineStep);
     }
+
+    private static IHttp2Sink SinkOf(ConnectionContext connection) =>
+        connection.Features.Get<ITlsHandshakeFeature>() is null && connection.Features.Get<IConnectionSocketFeature>() is { } plain
+            ? new SocketSink(plain.Socket)
+            : new PipeSink(connection.Transport.Output);
 
     private void EndLate()
     {

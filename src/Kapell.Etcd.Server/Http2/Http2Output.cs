@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.IO.Pipelines;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
 
@@ -18,13 +17,13 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
 
     // A connection that has so much unread does not read: whoever waits for room waits, whoever does not is cut off.
     private const int BufferedBytesMax = 64 << 20;
-    private const int BufferedBytesFull = 1 << 20;
+    private const int BufferedBytesFull = 256 << 10; // More goes out no faster, and an answer would stand behind it.
     private const int KeptCapacity = 1 << 20;
 
     // Of one stream before the next has its turn: what is small does not wait long behind what is large.
     private const int TurnBytes = 64 << 10;
 
-    private readonly PipeWriter _output;
+    private readonly IHttp2Sink _sink;
     private readonly Action<Http2Stream> _closed;
     private readonly Action<Exception?> _ended;
     private readonly Lock _lock = new(); // Guards the fields below, and the outgoing half of every stream.
@@ -43,8 +42,8 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
 
     /// <param name="closed">Told, under the lock, when a stream has sent its last frame.</param>
     /// <param name="ended">Told when the connection takes nothing any more.</param>
-    public Http2Output(PipeWriter output, Action<Http2Stream> closed, Action<Exception?> ended) =>
-        (_output, _closed, _ended) = (output, closed, ended);
+    public Http2Output(IHttp2Sink sink, Action<Http2Stream> closed, Action<Exception?> ended) =>
+        (_sink, _closed, _ended) = (sink, closed, ended);
 
     /// <summary>Of new streams; set by the other side.</summary>
     public int StreamWindow => Volatile.Read(ref _streamWindow);
@@ -256,8 +255,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         {
             while (Swap() is { } batch)
             {
-                FlushResult result = await _output.WriteAsync(batch.WrittenMemory);
-                if (result.IsCompleted || result.IsCanceled)
+                if (!await _sink.SendAsync(batch.WrittenMemory))
                 {
                     End();
                     _ended(null);

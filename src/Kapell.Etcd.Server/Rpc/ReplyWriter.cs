@@ -1,5 +1,6 @@
 using System.Buffers;
 using Google.Protobuf;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Mvcc;
 
 namespace Kapell.Etcd.Server.Rpc;
@@ -12,15 +13,15 @@ public sealed class ReplyWriter(int capacity = 256)
 {
     private const int LengthBytesMax = 5;
 
-    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(capacity);
-    private int _at;
+    private byte[] _buffer = ArrayPool<byte>.Shared.Rent(capacity + GrpcPayload.PrefixBytes);
+    private int _at = GrpcPayload.PrefixBytes; // So that the message need not be copied to stand behind it.
 
-    public int Length => _at;
+    public int Length => _at - GrpcPayload.PrefixBytes;
 
     /// <summary>The writer is used up.</summary>
     public Reply Finish()
     {
-        Reply reply = new(_buffer, _at);
+        Reply reply = new(_buffer, Length);
         _buffer = [];
         return reply;
     }

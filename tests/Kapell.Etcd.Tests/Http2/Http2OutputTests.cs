@@ -16,7 +16,7 @@ public sealed class Http2OutputTests
 
     public Http2OutputTests()
     {
-        _output = new Http2Output(_wire.Writer, static _ => { }, static _ => { });
+        _output = new Http2Output(new PipeSink(_wire.Writer), static _ => { }, static _ => { });
         _output.Allow(null, 1 << 30);
     }
 
