@@ -22,6 +22,7 @@ public sealed class EtcdutlCommand
           etcdutl restore --from DIR [flags]      make a data directory out of backups, as of a revision or a time
           etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
           etcdutl hashkv FILE [flags]             the hash over the history in it
+          etcdutl log --data-dir DIR [flags]      what stands in a member's log
           etcdutl defrag --data-dir DIR           has nothing to do, and says so
           etcdutl completion SHELL                a script with which bash, zsh, fish or powershell completes its words
           etcdutl version
@@ -44,6 +45,7 @@ public sealed class EtcdutlCommand
             ["snapshot", "status", ..] => ("snapshot status", 2),
             ["restore", ..] => ("restore", 1),
             ["hashkv", ..] => ("hashkv", 1),
+            ["log", ..] => ("log", 1),
             ["defrag", ..] => ("defrag", 1),
             ["completion", ..] => ("completion", 1),
             ["version", ..] => ("version", 1),
@@ -77,6 +79,8 @@ public sealed class EtcdutlCommand
                 return await StatusAsync(rest);
             case "hashkv":
                 return await HashAsync(rest);
+            case "log":
+                return await LogPrinter.RunAsync(rest, _output, _errors);
             case "defrag":
                 return await DefragAsync(rest);
             case "completion":
