@@ -9,6 +9,7 @@ using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Metrics;
 using Kapell.Etcd.Server.Peers;
+using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Proxies;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Snapshots;
@@ -27,6 +28,7 @@ public static class EtcdCommand
     private const int Failed = 1;
     private const int BadFlags = 2;
     private const int PeerSilenceElections = 2;
+    private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(5);
 
     /// <summary>A member beside other components: it logs where they do.</summary>
     public static Task<int> RunAsync(
@@ -148,6 +150,7 @@ public static class EtcdCommand
             LeaseCheckpoints = options.LeaseCheckpoints,
             PromoteLearnersAfter = options.PromoteLearnersAfter,
             LearnersMax = options.LearnersMax,
+            SlowApplyAfter = options.SlowApplyAfter,
         };
         await Task.Run(() => EtcdTakeover.Run(disk, settings, logger), stopping);
         TlsSettings? peerTls = TlsSettings.Load(options.PeerTls);
@@ -183,7 +186,7 @@ public static class EtcdCommand
         LeaderCalls leader = new(host, transport);
         MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
-            await PeerServer.StartAsync(options.ListenPeerUrls, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);
+            await PeerServer.StartAsync(options.ListenPeerUrls, options.ReusesPorts, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);
         await using BackupKeeper? backups = options.Backups is { } kept ? new BackupKeeper(disk, kept, host, logger) : null;
         host.Backups = backups;
         host.Start();
@@ -195,12 +198,13 @@ public static class EtcdCommand
         }
 
         SnapshotFiles snapshots = new(disk, Path.Combine(options.DataDirectory, "member", "outgoing"));
-        await using EtcdServer server = await EtcdServer.StartAsync(options, host, new PeerMetrics(transport, receiver), snapshots, leader, rules, comparison, prng.Split(), logs, stopping);
+        TaskCompletionSource opened = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using EtcdServer server = await EtcdServer.StartAsync(options, host, new PeerMetrics(transport, receiver), snapshots, leader, rules, comparison, prng.Split(), logs, opened.Task, stopping);
         Log.Serving(logger, string.Join(", ", options.ListenClientUrls));
         ComparisonLoop comparing = new(host, new PeerComparison(host, transport, connected: true), comparison, options.ComparisonInterval, logger);
         AutoCompactor compactor = new(host, options, logger);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(stopping);
-        Task attributes = AnnounceAsync(host, options, logger, ending.Token);
+        Task attributes = AnnounceAsync(host, options, opened, logger, ending.Token);
         Task compacting = Task.WhenAll(compactor.RunAsync(ending.Token), comparing.RunAsync(ending.Token));
         Task asked = Task.Delay(Timeout.InfiniteTimeSpan, time, ending.Token);
         await Task.WhenAny(asked, host.Ended);
@@ -228,11 +232,27 @@ public static class EtcdCommand
         return Failed;
     }
 
-    // Tools and upstream's tests wait for these lines: the member is known to the cluster, there is a leader, and clients are served.
-    private static async Task AnnounceAsync(ReplicaHost host, EtcdOptions options, ILogger logger, CancellationToken stopping)
+    // Tools and upstream's tests wait for these lines: the member is known to the cluster, there is a leader, and clients are served. Not
+    // before: what a member has right after its start may be older than what it said before, or nothing. etcd: embed/serve.go ReadyNotify
+    private static async Task AnnounceAsync(ReplicaHost host, EtcdOptions options, TaskCompletionSource opened, ILogger logger, CancellationToken stopping)
     {
-        if (await MemberAttributes.PublishAsync(host, options, stopping))
+        Task<bool> publishing = MemberAttributes.PublishAsync(host, options, stopping);
+        Task late = Task.Delay(JoinPatience, host.Time, stopping);
+        if (await Task.WhenAny(publishing, late) == late && !stopping.IsCancellationRequested && MemberAttributes.AreKnown(host))
         {
+            // Unlike etcd: cut off from the others, what it holds can still be read by those who take it for what it is.
+            Log.ServesAlone(logger, JoinPatience.TotalSeconds);
+            opened.TrySetResult();
+        }
+
+        if (!await publishing)
+        {
+            opened.TrySetException(EtcdError.Stopped.ToException());
+            _ = opened.Task.Exception; // Seen, though nobody may have waited.
+        }
+        else
+        {
+            opened.TrySetResult();
             Log.Published(logger, $"{host.Header.MemberId:x}", options.Name, string.Join(',', options.AdvertiseClientUrls), $"{host.Header.ClusterId:x}");
             Log.Capabilities(logger, EtcdVersion.ClusterShort);
             Log.ReadyToServe(logger);

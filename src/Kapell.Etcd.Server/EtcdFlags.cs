@@ -2,11 +2,13 @@ using System.Globalization;
 using Kapell.Base;
 using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Backups;
+using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
+using Kapell.Etcd.Server.Tracing;
 
 namespace Kapell.Etcd.Server;
 
@@ -89,6 +91,9 @@ internal sealed class EtcdFlags
     private readonly FlagValue<bool> _compare;
     private readonly FlagValue<bool> _initialCheck;
     private readonly FlagValue<bool> _oldInitialCheck;
+    private readonly FlagValue<TimeSpan> _slowApply;
+    private readonly TracingFlags _tracing;
+    private readonly FlagValue<bool> _reusePort;
     private readonly EtcdUnusedFlags _unused;
     private readonly FlagValue<bool> _gateway;
     private readonly FlagValue<IReadOnlyList<string>> _cors;
@@ -139,6 +144,7 @@ internal sealed class EtcdFlags
             "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
         _keepAlive = new KeepAliveFlags(_flags);
+        _reusePort = _flags.Bool("socket-reuse-port", false, "Enable to set socket option SO_REUSEPORT on listeners allowing rebinding of a port already in use.");
         _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates.Names) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
         _unused.Member();
         _gateway = _flags.Bool("enable-grpc-gateway", true, "Enable GRPC gateway.");
@@ -208,6 +214,9 @@ internal sealed class EtcdFlags
         _metrics = _flags.String("metrics", "basic", "'basic', or 'extensive': also how long calls take, by method (grpc_server_handling_seconds).");
         _slowCall = _flags.Duration("warning-unary-request-duration", TimeSpan.Zero, "A call that takes longer is named in the log. 0 means 300ms.");
         _oldSlowCall = _flags.Duration("experimental-warning-unary-request-duration", TimeSpan.Zero, "The name of --warning-unary-request-duration before 3.6.");
+        _slowApply = _flags.Duration("warning-apply-duration", ReplicaSettings.SlowApplyDefault, "What is applied together and takes longer is named in the log.");
+        _flags.Alias("experimental-warning-apply-duration", "warning-apply-duration");
+        _tracing = new TracingFlags(_flags);
         _unused.Logging();
         _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
         _flags.Group("Features");
@@ -336,6 +345,9 @@ internal sealed class EtcdFlags
             VotersMin = _votersMin.Value,
             ComparisonInterval = ComparisonInterval(),
             SlowCallAfter = SlowCallAfter(),
+            SlowApplyAfter = _slowApply.Value,
+            Tracing = _tracing.Value,
+            ReusesPorts = _reusePort.Value,
             Features = gates.All,
             MeasuresCalls = _metrics.Value == "extensive",
             InitialCorruptCheck = gates["InitialCorruptCheck"],

@@ -2,12 +2,14 @@ using System.Globalization;
 using Kapell.Base;
 using Kapell.Etcd.Server.Backups;
 using Kapell.Etcd.Server.Discovery;
+using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
+using Kapell.Etcd.Server.Tracing;
 
 namespace Kapell.Etcd.Server;
 
@@ -119,6 +121,15 @@ internal sealed record EtcdOptions
 
     /// <summary>A call that takes longer is named in the log. etcd: embed/config.go DefaultWarningUnaryRequestDuration</summary>
     public TimeSpan SlowCallAfter { get; init; } = SlowCallDefault;
+
+    /// <summary>What is applied together and takes longer is named in the log.</summary>
+    public TimeSpan SlowApplyAfter { get; init; } = ReplicaSettings.SlowApplyDefault;
+
+    /// <summary>Null: no spans.</summary>
+    public TracingOptions? Tracing { get; init; }
+
+    /// <summary>Another process may listen where this one does, if it wants that too.</summary>
+    public bool ReusesPorts { get; init; }
 
     public IReadOnlyList<FeatureGate> Features { get; init; } = FeatureGates.Parse("").All;
 

@@ -11,7 +11,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private const string NoDatabase = "the store is not a bbolt database";
     private const string NoTransport = "the peers' connections are Kapell's own";
     private const string NoProxy = "the v2 proxy is gone upstream too";
-    private const string NoTracing = "spans are not sent anywhere";
 
     private readonly List<(string Name, Func<bool> IsSet, string Reason)> _refused = [];
     private readonly List<(string Name, string Reason)> _taken = [];
@@ -40,7 +39,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("backend-batch-limit", 0, NoDatabase);
         Unused("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), "clients may ping as often as they like");
         Unused("socket-reuse-address", false, "the platform does so");
-        Refused("socket-reuse-port", false, "two processes cannot share a port here");
         Unused("raft-read-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("enable-v2", false, "the v2 API is gone upstream too");
@@ -82,14 +80,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
-        foreach (string prefix in new[] { "", "experimental-" })
-        {
-            Unused(prefix + "enable-distributed-tracing", false, NoTracing);
-            Unused(prefix + "distributed-tracing-address", "localhost:4317", NoTracing);
-            Unused(prefix + "distributed-tracing-service-name", "etcd", NoTracing);
-            Unused(prefix + "distributed-tracing-instance-id", "", NoTracing);
-            Unused(prefix + "distributed-tracing-sampling-rate", 0, NoTracing);
-        }
     }
 
     public void Features()
@@ -99,7 +89,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared all the time: --corrupt-check-time");
             Unused(prefix + "compaction-batch-limit", 1000, "compaction frees memory in small steps by itself");
             Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
-            Unused(prefix + "warning-apply-duration", TimeSpan.FromMilliseconds(100), "slow batches are counted: etcd_server_slow_apply_total");
             Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0, "there is nothing to defragment");
             Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
             Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
@@ -148,12 +137,6 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private void Refused(string name, string value, string reason)
     {
         FlagValue<string> flag = flags.String(name, value, $"Refused: {reason}.");
-        _refused.Add((name, () => flag.Value != value, reason));
-    }
-
-    private void Refused(string name, bool value, string reason)
-    {
-        FlagValue<bool> flag = flags.Bool(name, value, $"Refused: {reason}.");
         _refused.Add((name, () => flag.Value != value, reason));
     }
 }

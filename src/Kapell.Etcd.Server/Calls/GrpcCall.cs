@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
+using System.Diagnostics;
 using System.IO.Compression;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
@@ -8,6 +9,7 @@ using Grpc.Core;
 using Kapell.Base;
 using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Tracing;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.Logging;
 
@@ -23,6 +25,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     private readonly GrpcServer _server;
     private readonly Http2Stream _stream;
     private readonly long _began;
+    private readonly Activity? _span;
     private ArrayBufferWriter<byte>? _partial;
     private long _received;
     private Metadata? _requestHeaders;
@@ -34,6 +37,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     {
         (_method, _server, Responder, _stream) = (method, server, responder, stream);
         _began = method.IsStream && method.Count.Times is null ? 0 : responder.Time.GetTimestamp();
+        _span = server.Traces?.Begin(method.FullName, stream);
         method.Count.Start();
         server.CountClient(stream).Begin(method.IsStream);
         if (stream.Timeout is { } time)
@@ -207,6 +211,11 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     private void End(StatusCode code, int sent)
     {
         _method.Count.End(code);
+        if (_span is not null)
+        {
+            CallTraces.End(_span, code);
+        }
+
         if (_method.IsStream && _method.Count.Times is null)
         {
             return;

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Grpc.Core;
 using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Tracing;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -19,6 +20,9 @@ internal sealed class GrpcServer(GrpcBinder methods, int messageBytesMax, Reques
 
     /// <summary>Judges calls before they begin; null lets all in.</summary>
     public CallGate? Gate { get; init; }
+
+    /// <summary>Null: calls leave no spans.</summary>
+    public CallTraces? Traces { get; init; }
 
     /// <summary>A call that is no stream and takes longer is named in the log.</summary>
     public TimeSpan SlowAfter { get; init; } = TimeSpan.MaxValue;

@@ -78,8 +78,10 @@ internal static partial class Log
     [LoggerMessage(EventId = 1062, Level = LogLevel.Warning, Message = "{Path}, of which the log has no more need, was not deleted; the next start does it: {Reason}")]
     public static partial void SegmentNotDeleted(ILogger logger, string path, string reason);
 
-    [LoggerMessage(EventId = 1061, Level = LogLevel.Warning, Message = "applying {Entries} entries took {Seconds:F1} s, {WaitSeconds:F1} s of it behind readers")]
-    public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds);
+    [LoggerMessage(
+        EventId = 1061, Level = LogLevel.Warning,
+        Message = "apply request took too long: {Entries} entries took {Seconds:F2} s, {WaitSeconds:F2} s of it behind readers; expected {ExpectedSeconds} s")]
+    public static partial void SlowApply(ILogger logger, int entries, double seconds, double waitSeconds, double expectedSeconds);
 
     [LoggerMessage(
         EventId = 1020, Level = LogLevel.Information,
@@ -91,6 +93,11 @@ internal static partial class Log
 
     [LoggerMessage(EventId = 1022, Level = LogLevel.Information, Message = "ready to serve client requests")]
     public static partial void ReadyToServe(ILogger logger);
+
+    [LoggerMessage(
+        EventId = 1026, Level = LogLevel.Warning,
+        Message = "no leader after {Seconds} s: serving what this member had when it stopped; writes and linearizable reads wait for a majority")]
+    public static partial void ServesAlone(ILogger logger, double seconds);
 
     [LoggerMessage(EventId = 1023, Level = LogLevel.Warning, Message = "{Reason}")]
     public static partial void Removed(ILogger logger, string reason);

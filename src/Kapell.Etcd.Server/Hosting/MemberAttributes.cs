@@ -6,6 +6,10 @@ namespace Kapell.Etcd.Server.Hosting;
 /// <summary>Tells the cluster this member's name and client addresses when they changed. etcd: server.go publishV3</summary>
 internal static class MemberAttributes
 {
+    /// <summary>Whether an earlier life of the member has told them, so far as it knows.</summary>
+    public static bool AreKnown(ReplicaHost host) =>
+        host.Reading(() => host.Replica.Applier.Members.Find(host.Header.MemberId)) is { ClientURLs.Count: > 0 };
+
     /// <returns>False when the member stopped before it could.</returns>
     public static async Task<bool> PublishAsync(ReplicaHost host, EtcdOptions options, CancellationToken cancellation)
     {

@@ -27,21 +27,19 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private const int InboxMax = 65536;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromMilliseconds(ReplicaTurns.RequestMilliseconds);
 
-    private static readonly TimeSpan SlowApply = TimeSpan.FromMilliseconds(100); // etcd: embed/config.go DefaultWarningApplyDuration
-
     private const int MaintenanceRecords = 16;
     private const int MaintenanceStepMax = 2048;
     private static readonly TimeSpan MaintenanceStepTime = TimeSpan.FromMilliseconds(1);
     private const int RoundsForOthers = 6;
     private const int FewWaiting = 2;
     private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
-    private static readonly TimeSpan VerySlowApply = TimeSpan.FromSeconds(0.5);
 
     private readonly Replica _replica;
     private readonly ReplicaTurns _turns; // Of the owner's thread.
     private readonly LogWriter _log;
     private readonly CheckpointTaker _checkpoints;
     private readonly TimeProvider _time;
+    private readonly TimeSpan _slowApply;
     private readonly ILogger _logger;
     private readonly Thread _thread;
     private readonly ConcurrentQueue<object> _inbox = new();
@@ -72,7 +70,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         Times = new MemberTimes(time);
         _replica.Applier.Times = Times.Applies;
         _logger = logger;
-        (_tickMilliseconds, LearnersMax) = (settings.TickMilliseconds, settings.LearnersMax);
+        (_tickMilliseconds, LearnersMax, _slowApply) = (settings.TickMilliseconds, settings.LearnersMax, settings.SlowApplyAfter);
         _tickLength = Math.Max(1, time.TimestampFrequency * settings.TickMilliseconds / 1000);
 
         // Random, so that numbers of requests in the log, and late answers to reads, of an earlier life of this member are not taken for
@@ -686,10 +684,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             _replica.Apply(entries, _turns);
         });
         TimeSpan took = _time.GetElapsedTime(began);
-        SlowApplies += took > SlowApply ? 1 : 0;
-        if (took > VerySlowApply)
+        if (took > _slowApply)
         {
-            Log.SlowApply(_logger, entries.Count, took.TotalSeconds, _time.GetElapsedTime(began, entered).TotalSeconds);
+            SlowApplies++;
+            Log.SlowApply(_logger, entries.Count, took.TotalSeconds, _time.GetElapsedTime(began, entered).TotalSeconds, _slowApply.TotalSeconds);
         }
 
         Backups?.Applied(entries);

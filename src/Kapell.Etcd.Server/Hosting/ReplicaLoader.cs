@@ -43,6 +43,11 @@ public sealed record ReplicaSettings
     /// <summary>More are not taken in at a time.</summary>
     public int LearnersMax { get; init; } = 1;
 
+    /// <summary>What is applied together and takes longer is named in the log and counted. etcd: embed/config.go DefaultWarningApplyDuration</summary>
+    public TimeSpan SlowApplyAfter { get; init; } = SlowApplyDefault;
+
+    public static TimeSpan SlowApplyDefault { get; } = TimeSpan.FromMilliseconds(100);
+
     /// <summary>What stays of the log in memory.</summary>
     public LogRetention Retention { get; init; } = new();
 

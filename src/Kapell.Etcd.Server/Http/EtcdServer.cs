@@ -13,6 +13,7 @@ using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Rpc.Concurrency;
 using Kapell.Etcd.Server.Snapshots;
+using Kapell.Etcd.Server.Tracing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -31,14 +32,16 @@ internal sealed class EtcdServer : IAsyncDisposable
 
     private readonly WebApplication _app;
     private readonly CallGate _gate;
+    private readonly CallTraces? _traces;
     private readonly TimeProvider _time;
 
-    private EtcdServer(WebApplication app, CallGate gate, TimeProvider time) => (_app, _gate, _time) = (app, gate, time);
+    private EtcdServer(WebApplication app, CallGate gate, CallTraces? traces, TimeProvider time) => (_app, _gate, _traces, _time) = (app, gate, traces, time);
 
+    /// <param name="opened">When calls are served; pages are before.</param>
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<EtcdServer> StartAsync(
         EtcdOptions options, ReplicaHost host, PeerMetrics peers, SnapshotFiles snapshots, LeaderCalls leader, MembershipRules rules, ComparisonState comparison, Prng prng, ILoggerFactory logs,
-        CancellationToken cancellation)
+        Task opened, CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddSingleton<ILoggerFactory>(new FrameworkLogs(logs));
@@ -78,8 +81,12 @@ internal sealed class EtcdServer : IAsyncDisposable
         builder.WebHost.UseKestrelCore();
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
-        builder.WebHost.UseSockets(static sockets => sockets.UnsafePreferInlineScheduling = true);
-        Http2Port calling = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive);
+        builder.WebHost.UseSockets(sockets =>
+        {
+            sockets.UnsafePreferInlineScheduling = true;
+            ReusedPort.Allow(sockets, options.ReusesPorts);
+        });
+        Http2Port calling = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive) { Opened = opened };
         Http2Port plain = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive);
         PortSet ports = PortsOf(options, tls, logs.CreateLogger("etcd"));
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time, duty => duty is PortDuty.All or PortDuty.Calls ? calling : plain));
@@ -93,7 +100,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         {
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
             BindApi(routes, app.Services);
-            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, host.Time, app.Lifetime.ApplicationStopping);
+            Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, host.Time, opened, app.Lifetime.ApplicationStopping);
             app.Map("/v3/{**path}", gateway.ServeAsync);
             app.Map("/v3beta/{**path}", gateway.ServeAsync);
         }
@@ -101,9 +108,10 @@ internal sealed class EtcdServer : IAsyncDisposable
         app.UseEndpoints(static _ => { });
         app.Run(HealthEndpoints.NotFoundAsync);
         RequestDelegate web = ((IApplicationBuilder)app).Build();
+        CallTraces? traces = options.Tracing is { } tracing ? new CallTraces(tracing) : null;
         CallGate gate = new(host, TimeSpan.FromMilliseconds(options.ElectionMilliseconds));
         GrpcServer Serve(GrpcBinder binder) =>
-            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate, SlowAfter = options.SlowCallAfter };
+            new(binder, options.Limits.RequestBytesMax + EtcdLimits.FrameBytes, web, app.Services, logs.CreateLogger("etcd")) { Gate = gate, SlowAfter = options.SlowCallAfter, Traces = traces };
         calling.Server = Serve(Bind(app.Services, calls));
         plain.Server = Serve(new GrpcBinder(new CallCounter(measures: false)));
         try
@@ -124,7 +132,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         }
 
         gate.Start();
-        return new EtcdServer(app, gate, host.Time);
+        return new EtcdServer(app, gate, traces, host.Time);
     }
 
     /// <summary>Calls under way are answered first, for as long as one may take; streams without end are told that the server stops.</summary>
@@ -134,6 +142,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         await _app.StopAsync(late.Token);
         await _app.DisposeAsync();
         await _gate.DisposeAsync();
+        _traces?.Dispose();
     }
 
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)

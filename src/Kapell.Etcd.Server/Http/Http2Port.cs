@@ -22,6 +22,9 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
     /// <summary>Set before the port opens.</summary>
     public GrpcServer Server { get; set; } = null!;
 
+    /// <summary>Connections wait for it, as with etcd those to a member that has not joined yet; HTTP/1.1, and so health and metrics, does not.</summary>
+    public Task Opened { get; init; } = Task.CompletedTask;
+
     public async Task RunAsync(ConnectionDelegate next, ConnectionContext connection)
     {
         bool http2;
@@ -44,6 +47,16 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
         {
             await next(connection);
             return;
+        }
+
+        if (!Opened.IsCompleted)
+        {
+            using CancellationTokenSource gone = CancellationTokenSource.CreateLinkedTokenSource(connection.ConnectionClosed, stopping);
+            await Opened.WaitAsync(gone.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (!Opened.IsCompletedSuccessfully)
+            {
+                return;
+            }
         }
 
         Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), KeepAlive = keepAlive, Stopping = stopping };

@@ -46,7 +46,7 @@ internal sealed class PeerServer : IAsyncDisposable
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
     public static async Task<PeerServer> StartAsync(
-        IReadOnlyList<string> listen, TlsSettings? tls, CallerAddresses? callers, ReplicaHost host, PeerTransport transport, SnapshotReceiver snapshots,
+        IReadOnlyList<string> listen, bool reusesPorts, TlsSettings? tls, CallerAddresses? callers, ReplicaHost host, PeerTransport transport, SnapshotReceiver snapshots,
         LeaderCalls calls, ILoggerFactory logs, CancellationToken cancellation)
     {
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
@@ -58,7 +58,11 @@ internal sealed class PeerServer : IAsyncDisposable
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
         // And each of the few connections may hold a block: asking the socket first whether there is something is a system call more a read.
-        builder.WebHost.UseSockets(static sockets => (sockets.UnsafePreferInlineScheduling, sockets.WaitForDataBeforeAllocatingBuffer) = (true, false));
+        builder.WebHost.UseSockets(sockets =>
+        {
+            (sockets.UnsafePreferInlineScheduling, sockets.WaitForDataBeforeAllocatingBuffer) = (true, false);
+            ReusedPort.Allow(sockets, reusesPorts);
+        });
         PortSet ports = new("peer", tls, logs.CreateLogger("etcd"), callers);
         ports.Add(listen, PortDuty.All);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time));

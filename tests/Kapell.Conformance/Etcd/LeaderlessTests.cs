@@ -44,6 +44,43 @@ public sealed class LeaderlessTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Nobody_is_served_by_a_member_that_has_not_joined_yet(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        await cluster.PutAsync(0, "a", "1");
+        int alone = (await cluster.LeaderAsync() + 1) % 3;
+        for (int i = 0; i < 3; i++)
+        {
+            cluster.Kill(i);
+        }
+
+        // What it would say of itself is older than what it has said, or nothing at all.
+        cluster.Wipe(alone);
+        cluster.Start(alone);
+        string refusal = "";
+        await cluster.UntilAsync("its port is open", async () => !(refusal = await StoreClient.RefusalAsync(cluster.Maintenance(alone).StatusAsync(
+            new StatusRequest(), deadline: DateTime.UtcNow.AddSeconds(7), cancellationToken: Cancellation))).StartsWith("Unavailable: ", StringComparison.Ordinal));
+        Assert.StartsWith("DeadlineExceeded", refusal, StringComparison.Ordinal);
+        if (kind == StoreKind.Upstream)
+        {
+            return;
+        }
+
+        // Its pages tell how it is all the same.
+        using HttpClient web = new();
+        HttpResponseMessage health = await web.GetAsync(new Uri(cluster.Url(alone) + "/health"), Cancellation);
+        Assert.Contains("\"health\":\"false\"", await health.Content.ReadAsStringAsync(Cancellation), StringComparison.Ordinal);
+        cluster.Kill(alone);
+
+        // One that was a member before gives what it has to whoever wants no more, after some moments.
+        int second = (alone + 1) % 3;
+        cluster.Start(second);
+        await cluster.UntilAsync("it serves alone", async () => await cluster.GetAsync(second, "a", serializable: true) == "1");
+        Assert.Contains("no leader after 5 s: serving what this member had", cluster.Said(second), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task A_learner_serves_its_status_and_what_it_has_and_nothing_else(StoreKind kind)
     {
         using StoreCluster cluster = await StoreCluster.StartAsync(kind, 1);

@@ -83,6 +83,9 @@ public sealed class StartupTests
         "both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set")]
     [InlineData("--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
     [InlineData("--v2-deprecation=not-yet", "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"")]
+    [InlineData("--experimental-enable-distributed-tracing --experimental-distributed-tracing-sampling-rate=-1", "tracing sampling rate must be positive")]
+    [InlineData("--enable-distributed-tracing --distributed-tracing-sampling-rate=1000001", "tracing sampling rate must be less than 1000000")]
+    [InlineData("--enable-distributed-tracing --distributed-tracing-address=nowhere:", "--distributed-tracing-address: \"nowhere:\" is not host:port")]
     public async Task A_wrong_flag_of_a_newer_etcd_is_named_too(string flags, string says)
     {
         (int exit, string said) = await RunAsync(StoreKind.Kapell, flags.Split(' '));
@@ -106,6 +109,42 @@ public sealed class StartupTests
         string? line = store.Process.Said.Split('\n').FirstOrDefault(static l => l.Contains("request stats", StringComparison.Ordinal));
         Assert.Equal(logged, line?.Contains("\"response-type\":\"/etcdserverpb.KV/Put\"", StringComparison.Ordinal) ?? false);
         Assert.DoesNotContain("not for the log", store.Process.Said, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--warning-apply-duration", "1ns", true)]
+    [InlineData("--experimental-warning-apply-duration", "1h", false)]
+    public async Task What_takes_long_to_apply_is_in_the_log(string flag, string time, bool logged)
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, null, flag, time));
+        await store.PutAsync("a", "not for the log");
+        for (int tries = 100; logged && tries > 0 && !store.Process.Said.Contains("apply request took too long", StringComparison.Ordinal); tries--)
+        {
+            await Task.Delay(50, Cancellation);
+        }
+
+        Assert.Equal(logged, store.Process.Said.Contains("apply request took too long", StringComparison.Ordinal));
+        Assert.DoesNotContain("not for the log", store.Process.Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Two_that_allow_it_share_a_port()
+    {
+        using StoreProcess one = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, null, "--socket-reuse-port");
+        string folder = StoreProcess.NewDirectory();
+        string[] same = ["--data-dir", folder, "--listen-client-urls", one.Url, "--advertise-client-urls", one.Url, "--listen-peer-urls", $"http://127.0.0.1:{StoreProcess.FreePort()}"];
+        (int exit, string said) = await RunAsync(StoreKind.Kapell, same);
+        Assert.Equal(1, exit);
+        Assert.Contains("address already in use", said, StringComparison.Ordinal);
+        using ProgramRun two = ProgramRun.Start(Programs.Kapell, ["etcd", .. same, "--socket-reuse-port"]);
+        for (int tries = 200; tries > 0 && !two.Said.Contains("ready to serve client requests", StringComparison.Ordinal); tries--)
+        {
+            await Task.Delay(50, Cancellation);
+        }
+
+        Assert.Contains("ready to serve client requests", two.Said, StringComparison.Ordinal);
+        two.Dispose();
+        Directory.Delete(folder, recursive: true);
     }
 
     [Fact]

@@ -14,7 +14,7 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 /// Of all requests here together: in etcd the gateway is one client of the server's, to which --max-concurrent-streams applies.
 /// </param>
 /// <param name="stopping">The server stops: streams, which have no end of their own, end.</param>
-internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, TimeProvider time, CancellationToken stopping)
+internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int streamsMax, TimeProvider time, Task opened, CancellationToken stopping)
 {
     private static readonly Status Late = new(StatusCode.DeadlineExceeded, "context deadline exceeded");
     private static readonly TimeSpan Instant = TimeSpan.FromMilliseconds(1); // Shorter than any call.
@@ -66,6 +66,7 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
         try
         {
+            await opened.WaitAsync(ending.Token);
             await _streams.WaitAsync(context.RequestAborted);
             try
             {
