@@ -1,5 +1,5 @@
 using System.Globalization;
-using System.Text;
+using Kapell.Base;
 
 namespace Kapell.Etcd.Server.Comparison;
 
@@ -24,19 +24,8 @@ internal sealed record Difference(byte[] Key, long Revision, IReadOnlyList<ulong
             ? $"members {Ids(Asked)} have different content and no majority is alike"
             : $"member {Ids(Differing)} differs from the majority") + ", " + Place;
 
-    /// <summary>A key for people: as it is where it is plain text, otherwise by its bytes; long ones are cut.</summary>
-    public static string Show(ReadOnlySpan<byte> key)
-    {
-        StringBuilder text = new();
-        foreach (byte b in key[..Math.Min(key.Length, KeyBytesShown)])
-        {
-            _ = b is > 0x1F and < 0x7F and not (byte)'"' and not (byte)'\\'
-                ? text.Append((char)b)
-                : text.Append("\\x").Append(b.ToString("x2", CultureInfo.InvariantCulture));
-        }
-
-        return text.Append(key.Length > KeyBytesShown ? "..." : "").ToString();
-    }
+    /// <summary>A key for people; long ones are cut.</summary>
+    public static string Show(ReadOnlySpan<byte> key) => ByteText.Show(key, KeyBytesShown);
 
     private static string Ids(IEnumerable<ulong> ids) => string.Join(", ", ids.Select(static i => i.ToString("x", CultureInfo.InvariantCulture)));
 }

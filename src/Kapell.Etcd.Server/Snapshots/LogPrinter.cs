@@ -6,6 +6,7 @@ using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Server.Takeover;
 using Kapell.Raft;
 using Kapell.Storage;
 using Kapell.Storage.Wal;
@@ -61,6 +62,12 @@ internal sealed class LogPrinter(TextWriter output, bool json, ulong from)
 
         LogPrinter printer = new(output, format.Value == "json", (ulong)from.Value);
         WalRecovery found = await Task.Run(() => WriteAheadLog.Read(new FileDisk(), directory, new WalOptions(), printer.Print));
+        if (found.Records == 0)
+        {
+            string reader = new FileDisk().List(directory).Any(n => EtcdSegment.Parse(directory, n) is not null) ? ": it is etcd's, for which etcd-dump-logs is" : "";
+            throw new InvalidDataException($"{directory} holds no log of Kapell's{reader}");
+        }
+
         if (found.TornFile is not null)
         {
             await errors.WriteLineAsync($"the log ends in the middle of a record, at {found.TornOffset} in {found.TornFile}: a crash, or it is being written");
@@ -102,11 +109,11 @@ internal sealed class LogPrinter(TextWriter output, bool json, ulong from)
     {
         if (entry.Kind == EntryKind.ConfChange)
         {
-            Print(entry, "ConfChange", default, ChangeOf(entry));
+            Print(entry, "ConfChange", null, ChangeOf(entry));
         }
         else if (entry.Data.IsEmpty)
         {
-            Print(entry, "Empty", default, null);
+            Print(entry, "Empty", null, null);
         }
         else
         {
@@ -115,7 +122,7 @@ internal sealed class LogPrinter(TextWriter output, bool json, ulong from)
         }
     }
 
-    private static object ChangeOf(Entry entry)
+    private static string ChangeOf(Entry entry)
     {
         if (!ConfChange.TryDecode(entry.Data, out ConfChange change))
         {
@@ -217,23 +224,6 @@ internal sealed class LogPrinter(TextWriter output, bool json, ulong from)
         _ => FormattableString.Invariant($"{value}"),
     };
 
-    /// <summary>In quotes, whatever is no plain character as Go's %q writes it.</summary>
-    private static string Quote(ReadOnlySpan<byte> bytes)
-    {
-        StringBuilder text = new("\"");
-        foreach (byte b in bytes[..Math.Min(bytes.Length, ShownBytes)])
-        {
-            text.Append(b switch
-            {
-                (byte)'"' or (byte)'\\' => $"\\{(char)b}",
-                (byte)'\n' => "\\n",
-                (byte)'\t' => "\\t",
-                < 0x20 or >= 0x7F => $"\\x{b:x2}",
-                _ => ((char)b).ToString(),
-            });
-        }
-
-        text.Append('"');
-        return bytes.Length > ShownBytes ? text.Append($"... ({bytes.Length} bytes)").ToString() : text.ToString();
-    }
+    private static string Quote(ReadOnlySpan<byte> bytes) =>
+        $"\"{ByteText.Show(bytes, ShownBytes)}\"" + (bytes.Length > ShownBytes ? $" ({bytes.Length} bytes)" : "");
 }

@@ -25,7 +25,7 @@ public sealed class LogCommandTests
 
         // Beside the member, which has not ended.
         string[] lines = (await RunAsync(["--data-dir", store.Process.DataDirectory])).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        Assert.Contains(lines, static l => l.EndsWith("Put key=\"a\\n\" value=\"1\"", StringComparison.Ordinal));
+        Assert.Contains(lines, static l => l.EndsWith("Put key=\"a\\x0a\" value=\"1\"", StringComparison.Ordinal));
         Assert.Contains(lines, static l => l.Contains("Txn compare={key=\"a\" version=0} success={request_delete_range={key=\"b\"}}", StringComparison.Ordinal));
         Assert.Contains(lines, static l => l.Contains("UserAdd name=\"eve\"", StringComparison.Ordinal) && l.Contains("***", StringComparison.Ordinal));
         Assert.DoesNotContain(lines, static l => l.Contains("secret", StringComparison.Ordinal) || l.Contains("$2", StringComparison.Ordinal));
@@ -50,6 +50,14 @@ public sealed class LogCommandTests
         (exit, said) = await ProgramRun.CompleteAsync(Programs.Kapell, ["etcdutl", "log"], "", Cancellation);
         Assert.Equal(128, exit);
         Assert.Contains("required flag(s) \"data-dir\" not set", said, StringComparison.Ordinal);
+
+        string folder = StoreProcess.NewDirectory();
+        string log = Directory.CreateDirectory(Path.Combine(folder, "member", "wal")).FullName;
+        await File.WriteAllBytesAsync(Path.Combine(log, "0000000000000000-0000000000000000.wal"), new byte[4096], Cancellation);
+        (exit, said) = await ProgramRun.CompleteAsync(Programs.Kapell, ["etcdutl", "log", "--data-dir", folder], "", Cancellation);
+        Assert.Equal(1, exit);
+        Assert.Contains("holds no log of Kapell's: it is etcd's", said, StringComparison.Ordinal);
+        Directory.Delete(folder, recursive: true);
     }
 
     private static async Task<string> RunAsync(string[] args)

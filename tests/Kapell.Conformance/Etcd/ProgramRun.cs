@@ -80,6 +80,18 @@ internal sealed class ProgramRun : IDisposable
         return _process.ExitCode;
     }
 
+    /// <summary>Waits some seconds for it to have said this; whether it has.</summary>
+    public async Task<bool> SaysAsync(string text, CancellationToken cancellation)
+    {
+        using PeriodicTimer pace = new(TimeSpan.FromMilliseconds(50));
+        for (int tries = 200; tries > 0 && !Said.Contains(text, StringComparison.Ordinal); tries--)
+        {
+            await pace.WaitForNextTickAsync(cancellation);
+        }
+
+        return Said.Contains(text, StringComparison.Ordinal);
+    }
+
     /// <summary>Asks it to end (SIGTERM).</summary>
     public void Terminate()
     {

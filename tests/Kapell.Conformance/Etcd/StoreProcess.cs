@@ -31,6 +31,8 @@ internal sealed class StoreProcess : IDisposable
 
     public string Said => _run.Said;
 
+    public Task<bool> SaysAsync(string text, CancellationToken cancellation) => _run.SaysAsync(text, cancellation);
+
     public Task<int> ExitAsync(CancellationToken cancellation) => _run.ExitAsync(cancellation);
 
     public static string NewDirectory() => Directory.CreateTempSubdirectory("kapell-conformance-").FullName;
