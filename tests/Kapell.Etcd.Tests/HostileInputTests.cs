@@ -12,11 +12,11 @@ using Kapell.Etcd.Server.Http.Gateway;
 using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Etcd.Server.Replication;
+using Kapell.Etcd.Tests.Http2;
 using Kapell.Mvcc;
 using Kapell.Raft;
 using Kapell.Storage;
 using Kapell.Storage.Wal;
-using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using Xunit;
@@ -109,7 +109,7 @@ public sealed class HostileInputTests
     public async Task A_path_that_is_none_ends_the_stream()
     {
         Responder responder = new();
-        PlainCall call = new(static _ => Task.CompletedTask, new ServiceCollection().BuildServiceProvider(), responder, Stream((":method", "GET"), (":path", "x")));
+        PlainCall call = new(static _ => Task.CompletedTask, new ServiceCollection().BuildServiceProvider(), responder, Responder.Stream((":method", "GET"), (":path", "x")));
         ((IHttp2Request)call).End();
         Assert.Equal(Http2ErrorCode.InternalError, await responder.WasReset.Task.WaitAsync(TimeSpan.FromSeconds(10), TestContext.Current.CancellationToken));
     }
@@ -124,7 +124,7 @@ public sealed class HostileInputTests
             new DuplexStreamingServerMethod<byte[], byte[]>(async (_, _, _) => await never.Task));
         GrpcServer server = new(binder, 2 << 20, static _ => Task.CompletedTask, new ServiceCollection().BuildServiceProvider(), NullLogger.Instance);
         Responder responder = new();
-        IHttp2Request call = server.Begin(responder, Stream((":method", "POST"), (":path", "/s/m"), ("content-type", "application/grpc")));
+        IHttp2Request call = server.Begin(responder, Responder.Stream((":method", "POST"), (":path", "/s/m"), ("content-type", "application/grpc")));
         byte[] message = new byte[5 + (1 << 20)];
         BinaryPrimitives.WriteInt32BigEndian(message.AsSpan(1), 1 << 20);
         int taken = 0;
@@ -141,33 +141,4 @@ public sealed class HostileInputTests
 
     private static MemoryStream Checkpoint(long leases, byte[] rest) => new(
         [.. "KMVCC\0\0\u0002"u8, .. BitConverter.GetBytes(5L), .. BitConverter.GetBytes(0L), .. BitConverter.GetBytes(leases), .. rest]);
-
-    private static Http2Stream Stream(params (string Name, string Value)[] headers) =>
-        new(1, 65535, [.. headers.Select(static h => new HpackHeader(h.Name, h.Value))]);
-
-    private sealed class Responder : IHttp2Responder
-    {
-        public TimeProvider Time => TimeProvider.System;
-
-        public ConnectionContext Connection { get; } = new DefaultConnectionContext();
-
-        public TaskCompletionSource<Http2ErrorCode> WasReset { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public string? Trailers { get; private set; }
-
-        public bool Respond(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends = false)
-        {
-            Trailers = Encoding.Latin1.GetString(trailers.Span);
-            return true;
-        }
-
-        public Task RoomAsync(Http2Stream stream) => Task.CompletedTask;
-
-        public void Reset(Http2Stream stream, Http2ErrorCode code) => WasReset.TrySetResult(code);
-
-        public void SetDeadline(Http2Stream stream, TimeSpan timeout)
-        {
-            // No call here has one.
-        }
-    }
 }

@@ -12,7 +12,8 @@ internal static class SuiteCommand
     {
         FlagSet flags = new("Kapell.Bench suite", """
             Starts Kapell's store and etcd with the same flags, with one member and with three, and drives both in turn with each operation and
-            number of clients. Prints a table of the median of the rounds; --out writes it and charts to a folder.
+            number of clients. Prints a table of the median of the rounds; --out writes it and charts to a folder. With --benchmark the load
+            comes from etcd's own tools/benchmark, with a connection for each client, but a hundred at most.
             """);
         FlagValue<string> ours = flags.String("kapell", "kapell etcd", "command of the one store");
         FlagValue<string> theirs = flags.String("etcd", "etcd", "command of the other");
@@ -22,6 +23,8 @@ internal static class SuiteCommand
         FlagValue<int> rounds = flags.Int("rounds", 3, "runs of each, in turn");
         FlagValue<TimeSpan> duration = flags.Duration("duration", TimeSpan.FromSeconds(3), "length of a run");
         FlagValue<string> folder = flags.String("out", "", "folder for the table and the charts");
+        FlagValue<string> benchmark = flags.String("benchmark", "", "file of etcd's own benchmark, to drive both; none: this program does");
+        flags.Examples.Add("Kapell.Bench suite --benchmark ./benchmark --clients 100,1000 --scenarios put,range");
         flags.Examples.Add("Kapell.Bench suite --kapell \"./kapell etcd\" --etcd etcd --out docs/benchmarks");
         flags.Parse(args);
         if (flags.HelpWanted)
@@ -42,7 +45,11 @@ internal static class SuiteCommand
             {
                 foreach (string count in clients.Value)
                 {
-                    SuiteRow row = await MeasureAsync(a, b, size, scenario, count, rounds.Value, duration.Value, cancellation);
+                    Load run = benchmark.Value.Length > 0
+                        ? Theirs(new EtcdBenchmark(benchmark.Value), scenario, count, duration.Value, cancellation)
+                        : Ours(scenario, count, duration.Value, cancellation);
+                    (SuiteFigures kapell, SuiteFigures etcd) = await MeasureAsync(a, b, rounds.Value, run);
+                    SuiteRow row = new(size, scenario, int.Parse(count, CultureInfo.InvariantCulture), kapell, etcd);
                     rows.Add(row);
                     table.Append(row.Line);
                     await output.WriteAsync(row.Line);
@@ -60,38 +67,40 @@ internal static class SuiteCommand
         return 0;
     }
 
-    private static async Task<SuiteRow> MeasureAsync(
-        SuiteCluster a, SuiteCluster b, int members, string scenario, string clients, int rounds, TimeSpan duration, CancellationToken cancellation)
+    /// <param name="last">What the run before gave; null for the first.</param>
+    private delegate Task<SuiteFigures> Load(SuiteCluster cluster, SuiteFigures? last);
+
+    /// <summary>In turn, after one run of each that does not count.</summary>
+    private static async Task<(SuiteFigures A, SuiteFigures B)> MeasureAsync(SuiteCluster a, SuiteCluster b, int rounds, Load run)
     {
-        List<RunResult> ours = [];
-        List<RunResult> theirs = [];
-        foreach ((SuiteCluster cluster, List<RunResult> results, bool warmUp) in Turns(a, b, ours, theirs, rounds))
+        (SuiteFigures ours, SuiteFigures theirs) = (await run(a, null), await run(b, null));
+        (List<SuiteFigures> allOurs, List<SuiteFigures> allTheirs) = ([], []);
+        for (int round = 0; round < rounds; round++)
         {
-            BenchOptions options = new();
-            options.Parse([scenario, "--target", cluster.Url, "--clients", clients, "--duration", GoDuration.Format(duration), "--keys", "10000", "--warm-up", "500ms"]);
-            await using IScenario work = BenchCommand.Open(cluster.Url, options);
-            await work.PrepareAsync(cancellation);
-            Runner runner = new(options, work, cluster.Pids);
-            await runner.WarmUpAsync(cancellation); // A thousand clients that begin at once are another load than a thousand that work.
-            RunResult result = await runner.RunAsync(cancellation);
-            if (!warmUp)
-            {
-                results.Add(result);
-            }
+            allOurs.Add(ours = await run(a, ours));
+            allTheirs.Add(theirs = await run(b, theirs));
         }
 
-        return new SuiteRow(members, scenario, int.Parse(clients, CultureInfo.InvariantCulture), SuiteFigures.Of(ours), SuiteFigures.Of(theirs));
+        return (SuiteFigures.Median(allOurs), SuiteFigures.Median(allTheirs));
     }
 
-    private static IEnumerable<(SuiteCluster Cluster, List<RunResult> Results, bool WarmUp)> Turns(
-        SuiteCluster a, SuiteCluster b, List<RunResult> ours, List<RunResult> theirs, int rounds)
+    private static Load Ours(string scenario, string clients, TimeSpan duration, CancellationToken cancellation) => async (cluster, _) =>
     {
-        for (int round = 0; round <= rounds; round++)
+        BenchOptions options = new();
+        options.Parse([scenario, "--target", cluster.Url, "--clients", clients, "--duration", GoDuration.Format(duration), "--keys", "10000", "--warm-up", "500ms"]);
+        await using IScenario work = BenchCommand.Open(cluster.Url, options);
+        await work.PrepareAsync(cancellation);
+        Runner runner = new(options, work, cluster.Pids);
+        await runner.WarmUpAsync(cancellation); // A thousand clients that begin at once are another load than a thousand that work.
+        return SuiteFigures.Of(await runner.RunAsync(cancellation));
+    };
+
+    private static Load Theirs(EtcdBenchmark benchmark, string scenario, string clients, TimeSpan duration, CancellationToken cancellation) =>
+        (cluster, last) =>
         {
-            yield return (a, ours, round == 0);
-            yield return (b, theirs, round == 0);
-        }
-    }
+            int count = int.Parse(clients, CultureInfo.InvariantCulture);
+            return benchmark.RunAsync(cluster, scenario, count, EtcdBenchmark.TotalFor(scenario, count, last, duration), cancellation);
+        };
 
     private static void WriteCharts(string folder, List<SuiteRow> rows)
     {
@@ -111,16 +120,18 @@ internal static class SuiteCommand
     }
 }
 
-/// <summary>The median of the rounds; CPU of what is watched per event that a watcher was given, for a store may owe events at the end.</summary>
+/// <summary>Of one run, or the median of several; CPU of what is watched per event that a watcher was given, for a store may owe events at the end.</summary>
 internal sealed record SuiteFigures(double CpuMicroseconds, double PerSecond, double P99Milliseconds)
 {
-    public static SuiteFigures Of(List<RunResult> results) => new(
-        Median(results, static r => r.CpuMicrosecondsPerEvent ?? r.CpuMicrosecondsPerOperation ?? double.NaN), Median(results, static r => r.PerSecond),
-        Median(results, static r => r.Latency.Quantile(0.99).TotalMilliseconds));
+    public static SuiteFigures Of(RunResult run) => new(
+        run.CpuMicrosecondsPerEvent ?? run.CpuMicrosecondsPerOperation ?? double.NaN, run.PerSecond, run.Latency.Quantile(0.99).TotalMilliseconds);
 
-    private static double Median(List<RunResult> results, Func<RunResult, double> value)
+    public static SuiteFigures Median(List<SuiteFigures> runs) =>
+        new(Median(runs, static r => r.CpuMicroseconds), Median(runs, static r => r.PerSecond), Median(runs, static r => r.P99Milliseconds));
+
+    private static double Median(List<SuiteFigures> runs, Func<SuiteFigures, double> value)
     {
-        double[] sorted = [.. results.Select(value).Order()];
+        double[] sorted = [.. runs.Select(value).Order()];
         return (sorted[(sorted.Length - 1) / 2] + sorted[sorted.Length / 2]) / 2;
     }
 }

@@ -119,11 +119,12 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
     void IHttp2Request.Abort()
     {
-        Aborted();
-        if (_stream.IsOver && _stream.Deadline != 0)
+        if (_stream is { IsOver: true, Deadline: not 0 } && _stream.Deadline <= Responder.Time.GetTimestamp())
         {
             Fail(new Status(StatusCode.DeadlineExceeded, "context deadline exceeded"));
         }
+
+        Aborted();
     }
 
     // A call with an end of its own is given the time for it.
@@ -177,6 +178,15 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         bool first = !_headersSent;
         byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
         Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
+    }
+
+    /// <summary>The client is gone, and the handler has found that out: there is nobody to tell.</summary>
+    protected void Leave()
+    {
+        if (Interlocked.Exchange(ref _finished, 1) == 0)
+        {
+            End(StatusCode.Cancelled, sent: 0);
+        }
     }
 
     protected void Fail(Status status) => Fail(new RpcException(status));

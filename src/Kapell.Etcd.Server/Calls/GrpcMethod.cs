@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using Grpc.Core;
+using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http2;
 
 namespace Kapell.Etcd.Server.Calls;
@@ -116,7 +117,7 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
     public override GrpcCall Begin(GrpcServer server, IHttp2Responder responder, Http2Stream stream)
     {
         Call call = new(this, server, responder, stream);
-        call.Start();
+        call.Start(here: method.Type is MethodType.DuplexStreaming or MethodType.ClientStreaming);
         return call;
     }
 
@@ -130,7 +131,7 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
     };
 
     private sealed class Call(StreamingMethod<TRequest, TResponse> owner, GrpcServer server, IHttp2Responder responder, Http2Stream stream)
-        : GrpcCall(owner, server, responder, stream), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>
+        : GrpcCall(owner, server, responder, stream), IAsyncStreamReader<TRequest>, IServerStreamWriter<TResponse>, IDeferred
     {
         // More than a client has reason to send ahead of the answers.
         private const int WaitingMax = 16384;
@@ -141,16 +142,21 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
         private readonly Queue<(TRequest Request, long Bytes)> _waiting = new();
         private long _waitingBytes;
         private TaskCompletionSource? _reader;
+        private TaskCompletionSource? _leaving; // Of the reader's batch alone: who waited when the client ended, or left.
         private bool _ended;
 
         public TRequest Current { get; private set; } = null!;
 
-        public void Start() => _ = Task.Run(() => RunAsync());
+        /// <param name="here">On the thread that reads the connection: the handler waits for a message before it does anything.</param>
+        public void Start(bool here) => _ = here ? RunAsync() : Task.Run(() => RunAsync());
 
         /// <summary>
         /// Who waits goes on in the thread that read the message from the socket, within its batch: what a handler does between two messages
         /// is short, and a change of threads for each would cost more.
         /// </summary>
+        /// <returns>False when no message will come. That the client is gone too, to who waits with the call's own token: it has nothing more
+        /// to do, and an exception through each of its frames costs more than a call that renews one lease.</returns>
+        /// <exception cref="OperationCanceledException">Another token was cancelled, or the call while it was waited for with another.</exception>
         public async Task<bool> MoveNext(CancellationToken cancellationToken)
         {
             while (true)
@@ -175,8 +181,19 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
                 }
 
                 // The end of the call wakes it too.
-                await (cancellationToken == CancellationToken ? come : come.WaitAsync(cancellationToken));
-                CancellationToken.ThrowIfCancellationRequested();
+                if (cancellationToken == CancellationToken)
+                {
+                    await come;
+                    if (IsOver)
+                    {
+                        return false;
+                    }
+                }
+                else
+                {
+                    await come.WaitAsync(cancellationToken);
+                    CancellationToken.ThrowIfCancellationRequested();
+                }
             }
         }
 
@@ -221,12 +238,21 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
                 (reader, _reader) = (_reader, null);
             }
 
-            if (reader is not null)
+            if (reader is null)
             {
-                // Whoever ends it may be in the middle of something.
+                return;
+            }
+
+            // Whoever ends it may be in the middle of something: at the end of what came with it, or elsewhere.
+            _leaving = reader;
+            if (!WorkBatch.TakesTurn(this))
+            {
+                _leaving = null;
                 ThreadPool.UnsafeQueueUserWorkItem(static r => r.TrySetResult(), reader, preferLocal: false);
             }
         }
+
+        void IDeferred.Run() => _leaving!.TrySetResult();
 
         protected override void Aborted() => Ended();
 
@@ -235,6 +261,12 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
             try
             {
                 TResponse? last = await owner.Run(this);
+                if (IsOver)
+                {
+                    Leave();
+                    return;
+                }
+
                 Finish(last is null ? null : GrpcPayload.Write(owner.Method.ResponseMarshaller, last));
             }
             catch (Exception e)

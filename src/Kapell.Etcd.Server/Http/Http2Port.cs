@@ -17,6 +17,7 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
 {
     private const int StreamsMax = 100_000; // Each costs memory: no client is believed to need more.
     private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
+    private readonly HeldPongs _pongs = new(time);
     private static ReadOnlySpan<byte> Preface => "PRI "u8;
 
     /// <summary>Set before the port opens.</summary>
@@ -59,7 +60,7 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
             }
         }
 
-        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), KeepAlive = keepAlive, Stopping = stopping };
+        Http2Options options = new() { Begin = Server.Begin, StreamsMax = Math.Min(streamsMax, StreamsMax), KeepAlive = keepAlive, Pongs = _pongs, Stopping = stopping };
         await new Http2Connection(connection, options, time).RunAsync();
     }
 

@@ -1,6 +1,8 @@
 using System.Buffers;
 using System.Runtime.InteropServices;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 
 namespace Kapell.Etcd.Server.Http;
 
@@ -19,6 +21,9 @@ internal sealed class SocketBlocks : MemoryPool<byte>, IMemoryPoolFactory<byte>
     private readonly Stack<Block> _free = new();
 
     public override int MaxBufferSize => BlockBytes;
+
+    /// <summary>After Kestrel's services: it adds a factory of its own, and the last one counts.</summary>
+    public static void Use(IServiceCollection services) => services.Replace(ServiceDescriptor.Singleton<IMemoryPoolFactory<byte>, SocketBlocks>());
 
     public MemoryPool<byte> Create(MemoryPoolOptions? options = null) => new SocketBlocks();
 

@@ -46,7 +46,7 @@ internal sealed class Http2Connection : IHttp2Responder
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
     {
         (_connection, _options, _time) = (connection, options, time);
-        _output = new Http2Output(SinkOf(connection), Finished, _ => connection.Abort());
+        _output = new Http2Output(SinkOf(connection), Finished, _ => connection.Abort(), options.Pongs);
         _farewell = new Http2Farewell(_output, time, WakeReader);
         _keepAlive = options.KeepAlive is { } policy ? new Http2KeepAlive(policy, _output, time, () => connection.Abort()) : null;
     }
@@ -492,7 +492,9 @@ internal sealed class Http2Connection : IHttp2Responder
         }
 
         Nuisance();
-        _output.Frame(FrameType.Ping, FrameHead.Ack, 0, payload.ToArray());
+        Span<byte> data = stackalloc byte[8];
+        payload.CopyTo(data);
+        _output.Pong(data);
     }
 
     private void TakeWindowUpdate(FrameHead head, ReadOnlySequence<byte> payload)
@@ -631,6 +633,9 @@ internal sealed record Http2Options
 
     /// <summary>Null: who says nothing is never asked.</summary>
     public KeepAlivePolicy? KeepAlive { get; init; }
+
+    /// <summary>Null: no answer to a ping waits.</summary>
+    public HeldPongs? Pongs { get; init; }
 
     /// <summary>The server stops: connections end when what is under way on them has.</summary>
     public CancellationToken Stopping { get; init; }

@@ -20,12 +20,15 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
     private const int BufferedBytesFull = 256 << 10; // More goes out no faster, and an answer would stand behind it.
     private const int KeptCapacity = 1 << 20;
 
+    private const int PongBytes = 8;
+
     // Of one stream before the next has its turn: what is small does not wait long behind what is large.
     private const int TurnBytes = 64 << 10;
 
     private readonly IHttp2Sink _sink;
     private readonly Action<Http2Stream> _closed;
     private readonly Action<Exception?> _ended;
+    private readonly HeldPongs? _pongs;
     private readonly Lock _lock = new(); // Guards the fields below, and the outgoing half of every stream.
 
     // Streams that wait for room in the buffer or in the connection's window; not those that wait for a window of their own.
@@ -39,11 +42,18 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
     private TaskCompletionSource? _drained;
     private bool _isFlushing;
     private bool _isEnded;
+    private int _outgoing; // Messages of all streams that wait.
+    private bool _sentData; // Since the last ping.
+    private readonly byte[] _held = new byte[4 * PongBytes]; // What answers to pings say that wait.
+    private int _heldBytes;
+    private long _heldSince;
+    private bool _isListed;
 
     /// <param name="closed">Told, under the lock, when a stream has sent its last frame.</param>
     /// <param name="ended">Told when the connection takes nothing any more.</param>
-    public Http2Output(IHttp2Sink sink, Action<Http2Stream> closed, Action<Exception?> ended) =>
-        (_sink, _closed, _ended) = (sink, closed, ended);
+    /// <param name="pongs">Where it is noted that answers to pings wait; null: none waits.</param>
+    public Http2Output(IHttp2Sink sink, Action<Http2Stream> closed, Action<Exception?> ended, HeldPongs? pongs = null) =>
+        (_sink, _closed, _ended, _pongs) = (sink, closed, ended, pongs);
 
     /// <summary>Of new streams; set by the other side.</summary>
     public int StreamWindow => Volatile.Read(ref _streamWindow);
@@ -54,6 +64,48 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         {
             Put(type, flags, stream, payload);
             Kick();
+        }
+    }
+
+    /// <summary>The answer to a ping; one that comes because of data may be held for a while.</summary>
+    public void Pong(ReadOnlySpan<byte> data)
+    {
+        Check.That(data.Length == PongBytes);
+        lock (_lock)
+        {
+            bool mayWait = _sentData && _outgoing == 0 && _heldBytes < _held.Length && _pongs is not null;
+            _sentData = false;
+            if (!mayWait)
+            {
+                PutHeld();
+                Put(FrameType.Ping, FrameHead.Ack, 0, data);
+                Kick();
+                return;
+            }
+
+            data.CopyTo(_held.AsSpan(_heldBytes));
+            if (_heldBytes == 0)
+            {
+                _heldSince = _pongs!.Time.GetTimestamp();
+            }
+
+            _heldBytes += PongBytes;
+            if (!_isListed)
+            {
+                _isListed = true;
+                _pongs!.Add(this);
+            }
+        }
+    }
+
+    /// <summary>They have waited long enough.</summary>
+    public void LetPongsGo()
+    {
+        lock (_lock)
+        {
+            _isListed = false;
+            PutHeld();
+            Start();
         }
     }
 
@@ -117,6 +169,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             else
             {
                 stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends));
+                _outgoing++;
                 stream.OutgoingBytes += data.Length;
                 Pump(stream);
                 PumpBlocked();
@@ -229,6 +282,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             }
 
             _drained = drained;
+            PutHeld();
             Kick();
         }
 
@@ -282,6 +336,12 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
                 return null;
             }
 
+            // What waited half its time goes along.
+            if (_heldBytes > 0 && _pongs!.Time.GetElapsedTime(_heldSince) >= HeldPongs.LongestWait / 2)
+            {
+                PutHeld();
+            }
+
             (_filling, _flushing) = (_flushing, _filling);
             if (_filling.Capacity > KeptCapacity)
             {
@@ -305,6 +365,11 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             throw new Http2Exception(Http2ErrorCode.EnhanceYourCalm, "too much is unread");
         }
 
+        Start();
+    }
+
+    private void Start()
+    {
         if (!_isFlushing && !_isEnded && _filling.WrittenCount > 0)
         {
             _isFlushing = true;
@@ -403,6 +468,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             }
 
             stream.Outgoing.Dequeue();
+            _outgoing--;
             Return(next.Owned);
         }
     }
@@ -414,6 +480,17 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         new FrameHead(payload.Length, type, flags, stream).Write(into);
         payload.CopyTo(into[FrameHead.Bytes..]);
         _filling.Advance(FrameHead.Bytes + payload.Length);
+        _sentData |= type == FrameType.Data;
+    }
+
+    private void PutHeld()
+    {
+        for (int at = 0; at < _heldBytes; at += PongBytes)
+        {
+            Put(FrameType.Ping, FrameHead.Ack, 0, _held.AsSpan(at, PongBytes));
+        }
+
+        _heldBytes = 0;
     }
 
     private void Drop(Http2Stream stream)
@@ -422,6 +499,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         stream.OutgoingBytes = 0;
         while (!stream.OutgoingIsEmpty && stream.Outgoing.TryDequeue(out Outgoing? dropped))
         {
+            _outgoing--;
             Return(dropped.Owned);
         }
     }

@@ -53,7 +53,6 @@ internal sealed class PeerServer : IAsyncDisposable
         builder.Services.AddSingleton<ILoggerFactory>(new FrameworkLogs(logs));
         builder.Services.AddSingleton(typeof(ILogger<>), typeof(Logger<>));
         builder.Services.AddRouting();
-        builder.Services.AddSingleton<IMemoryPoolFactory<byte>, SocketBlocks>();
         builder.WebHost.UseKestrelCore();
 
         // Each hand-over between threads costs more than what is done there: reading, taking and answering are one piece of work.
@@ -63,6 +62,7 @@ internal sealed class PeerServer : IAsyncDisposable
             (sockets.UnsafePreferInlineScheduling, sockets.WaitForDataBeforeAllocatingBuffer) = (true, false);
             ReusedPort.Allow(sockets, reusesPorts);
         });
+        SocketBlocks.Use(builder.Services);
         PortSet ports = new("peer", tls, logs.CreateLogger("etcd"), callers);
         ports.Add(listen, PortDuty.All);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time));

@@ -13,7 +13,8 @@ internal sealed class Http2Peer
 {
     private readonly IDuplexPipe _ours;
 
-    public Http2Peer(byte[]? answer, Task? when = null, bool endless = false, TimeProvider? time = null, KeepAlivePolicy? keepAlive = null, CancellationToken stopping = default)
+    public Http2Peer(byte[]? answer, Task? when = null, bool endless = false, TimeProvider? time = null, KeepAlivePolicy? keepAlive = null, HeldPongs? pongs = null,
+        CancellationToken stopping = default)
     {
         Pipe toServer = new(new PipeOptions(pauseWriterThreshold: 0));
         Pipe toClient = new(new PipeOptions(pauseWriterThreshold: 0));
@@ -23,6 +24,7 @@ internal sealed class Http2Peer
         {
             Begin = (responder, stream) => new Request(responder, stream, answer, when ?? Task.CompletedTask, endless),
             KeepAlive = keepAlive,
+            Pongs = pongs,
             Stopping = stopping,
         };
         Running = Task.Run(async () =>
