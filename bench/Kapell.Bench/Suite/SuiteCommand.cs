@@ -144,5 +144,9 @@ internal sealed record SuiteRow(int Members, string Scenario, int Clients, Suite
 
     public string Line => string.Create(
         CultureInfo.InvariantCulture,
-        $"| {Members} | {Scenario} | {Clients} | {Ours.CpuMicroseconds:F1} / {Theirs.CpuMicroseconds:F1} | {Ours.CpuMicroseconds / Theirs.CpuMicroseconds:F2} | {Ours.PerSecond:F0} / {Theirs.PerSecond:F0} | {Ours.PerSecond / Theirs.PerSecond:F2} | {Ours.P99Milliseconds:F1} / {Theirs.P99Milliseconds:F1} | {Ours.P99Milliseconds / Theirs.P99Milliseconds:F2} |\n");
+        $"| {Members} | {Scenario} | {Clients} | {Ours.CpuMicroseconds:F1} / {Theirs.CpuMicroseconds:F1} | {Ours.CpuMicroseconds / Theirs.CpuMicroseconds:F2} | {Ours.PerSecond:F0} / {Theirs.PerSecond:F0} | {Ours.PerSecond / Theirs.PerSecond:F2} | {Latencies} |\n");
+
+    private string Latencies => double.IsNaN(Ours.P99Milliseconds) ? "- | -" : string.Create(
+        CultureInfo.InvariantCulture,
+        $"{Ours.P99Milliseconds:F1} / {Theirs.P99Milliseconds:F1} | {Ours.P99Milliseconds / Theirs.P99Milliseconds:F2}");
 }

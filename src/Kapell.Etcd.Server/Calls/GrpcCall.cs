@@ -153,7 +153,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
         _method.Count.MessageSent();
         bool first = !_headersSent;
         _headersSent = true;
-        return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Buffer);
+        return Responder.Respond(_stream, first ? ResponseHeaders : default, message.Memory, default, message.Owner);
     }
 
     /// <summary>Waits until the stream has room for another message.</summary>
@@ -164,6 +164,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
     {
         if (Interlocked.Exchange(ref _finished, 1) != 0)
         {
+            message?.Owner.GiveBack();
             return;
         }
 
@@ -177,7 +178,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
         bool first = !_headersSent;
         byte[] trailers = _trailers is null && StatusCore.StatusCode == StatusCode.OK ? OkTrailers : GrpcHeaders.Trailers(StatusCore, _trailers);
-        Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Buffer);
+        Responder.Respond(_stream, first ? ResponseHeaders : default, message?.Memory ?? default, trailers, message?.Owner ?? default);
     }
 
     /// <summary>The client is gone, and the handler has found that out: there is nobody to tell.</summary>
@@ -214,7 +215,7 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
 
         Metadata? trailers = (cause as RpcException)?.Trailers is { Count: > 0 } own ? own : _trailers;
         Responder.Respond(
-            _stream, default, default, _headersSent ? GrpcHeaders.Trailers(status, trailers) : GrpcHeaders.TrailersOnly(status, trailers), null);
+            _stream, default, default, _headersSent ? GrpcHeaders.Trailers(status, trailers) : GrpcHeaders.TrailersOnly(status, trailers), default);
     }
 
     // etcd: api/v3rpc/interceptor.go logUnaryRequestStats; what the request says stays out of the log, it may be a secret.
@@ -347,7 +348,7 @@ internal sealed class RefusedCall : IHttp2Request
 {
     /// <param name="http">The status of HTTP, which is 200 unless the request breaks gRPC's own protocol.</param>
     public RefusedCall(IHttp2Responder responder, Http2Stream stream, Status status, int http = 200) =>
-        responder.Respond(stream, default, default, GrpcHeaders.TrailersOnly(status, null, http), null);
+        responder.Respond(stream, default, default, GrpcHeaders.TrailersOnly(status, null, http), default);
 
     public bool Data(ReadOnlySequence<byte> piece) => false;
 

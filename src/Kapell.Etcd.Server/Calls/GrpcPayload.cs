@@ -3,8 +3,8 @@ using Grpc.Core;
 
 namespace Kapell.Etcd.Server.Calls;
 
-/// <summary>A message ready to be sent, its five bytes of prefix included, in a rented array.</summary>
-internal readonly record struct GrpcPayload(byte[] Buffer, int Length)
+/// <summary>A message ready to be sent, its five bytes of prefix included.</summary>
+internal readonly record struct GrpcPayload(ReadOnlyMemory<byte> Memory, Lent Owner)
 {
     public const int PrefixBytes = 5;
 
@@ -14,7 +14,7 @@ internal readonly record struct GrpcPayload(byte[] Buffer, int Length)
     [ThreadStatic]
     private static Reader? s_reader;
 
-    public ReadOnlyMemory<byte> Memory => Buffer.AsMemory(0, Length);
+    public int Length => Memory.Length;
 
     public static T Read<T>(Marshaller<T> marshaller, ReadOnlySequence<byte> payload)
     {

@@ -9,6 +9,7 @@ internal sealed class PayloadWriter : SerializationContext, IBufferWriter<byte>
 {
     private const int FirstBytes = 512;
     private byte[]? _buffer;
+    private NativeBlock? _block;
     private int _length;
 
     public override void Complete(byte[] payload)
@@ -38,14 +39,17 @@ internal sealed class PayloadWriter : SerializationContext, IBufferWriter<byte>
     /// <param name="length">With that room.</param>
     public void Adopt(byte[] rented, int length) => (_buffer, _length) = (rented, length);
 
+    /// <inheritdoc cref="Adopt(byte[], int)"/>
+    public void Adopt(NativeBlock block, int length) => (_block, _length) = (block, length);
+
     public GrpcPayload Take()
     {
-        byte[] buffer = _buffer!;
-        buffer[0] = 0;
-        BinaryPrimitives.WriteInt32BigEndian(buffer.AsSpan(1), _length - GrpcPayload.PrefixBytes);
-        GrpcPayload done = new(buffer, _length);
-        _buffer = null;
-        return done;
+        Lent owner = new(_buffer, _block);
+        Memory<byte> message = (_block?.Memory ?? _buffer)[.._length];
+        message.Span[0] = 0;
+        BinaryPrimitives.WriteInt32BigEndian(message.Span[1..], _length - GrpcPayload.PrefixBytes);
+        (_buffer, _block) = (null, null);
+        return new GrpcPayload(message, owner);
     }
 
     private void Rent(int more)

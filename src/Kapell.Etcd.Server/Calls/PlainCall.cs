@@ -119,7 +119,7 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
                 _headersSent = true;
             }
 
-            responder.Respond(stream, headers.WrittenSpan, default, default, null, ends: true);
+            responder.Respond(stream, headers.WrittenSpan, default, default, default, ends: true);
         }
 
         public override async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
@@ -132,7 +132,7 @@ internal sealed class PlainCall(RequestDelegate application, IServiceProvider se
                 WriteHeaders(headers);
             }
 
-            if (!responder.Respond(stream, headers.WrittenSpan, buffer.ToArray(), default, null))
+            if (!responder.Respond(stream, headers.WrittenSpan, buffer.ToArray(), default, default))
             {
                 await responder.RoomAsync(stream).WaitAsync(cancellationToken);
             }

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.IO.Pipelines;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
@@ -100,11 +101,11 @@ internal sealed class Http2Connection : IHttp2Responder
         }
     }
 
-    public bool Respond(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
+    public bool Respond(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, Lent owner, bool ends)
     {
         try
         {
-            return _output.Send(stream, headers, data, trailers, owned, ends);
+            return _output.Send(stream, headers, data, trailers, owner, ends);
         }
         catch (Http2Exception)
         {
@@ -613,7 +614,7 @@ internal interface IHttp2Responder
 
     /// <inheritdoc cref="Http2Output.Send"/>
     bool Respond(
-        Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends = false);
+        Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, Lent owner, bool ends = false);
 
     /// <inheritdoc cref="Http2Output.RoomAsync"/>
     Task RoomAsync(Http2Stream stream);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using Kapell.Base;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 
 namespace Kapell.Etcd.Server.Http2;
@@ -142,16 +143,16 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
 
     /// <summary>
     /// Headers (empty for none), data and trailers (empty for none) of a stream, in this order; trailers or <paramref name="ends"/> end it.
-    /// The data must not change until it has been sent; an <paramref name="owned"/> array goes back to the pool then.
+    /// The data must not change until it has been sent; its <paramref name="owner"/> gets it back then.
     /// </summary>
     /// <returns>Whether the stream has room for more; if not, <see cref="RoomAsync"/> before the next message of a long one.</returns>
-    public bool Send(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
+    public bool Send(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, Lent owner, bool ends)
     {
         lock (_lock)
         {
             if (_isEnded || stream.IsSendClosed)
             {
-                Return(owned);
+                owner.GiveBack();
                 return true;
             }
 
@@ -164,11 +165,11 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
             if (CanPutWhole(stream, data.Length))
             {
                 PutWhole(stream, data.Span, trailers.Span, ends);
-                Return(owned);
+                owner.GiveBack();
             }
             else
             {
-                stream.Outgoing.Enqueue(new Outgoing(data, trailers, owned, ends));
+                stream.Outgoing.Enqueue(new Outgoing(data, trailers, owner, ends));
                 _outgoing++;
                 stream.OutgoingBytes += data.Length;
                 Pump(stream);
@@ -469,7 +470,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
 
             stream.Outgoing.Dequeue();
             _outgoing--;
-            Return(next.Owned);
+            next.Owner.GiveBack();
         }
     }
 
@@ -500,7 +501,7 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         while (!stream.OutgoingIsEmpty && stream.Outgoing.TryDequeue(out Outgoing? dropped))
         {
             _outgoing--;
-            Return(dropped.Owned);
+            dropped.Owner.GiveBack();
         }
     }
 
@@ -528,14 +529,6 @@ internal sealed class Http2Output : IThreadPoolWorkItem, IDeferred
         if (window > int.MaxValue)
         {
             throw new Http2Exception(Http2ErrorCode.FlowControlError, "a window larger than 2^31-1");
-        }
-    }
-
-    private static void Return(byte[]? owned)
-    {
-        if (owned is not null)
-        {
-            ArrayPool<byte>.Shared.Return(owned);
         }
     }
 }

@@ -1,7 +1,9 @@
+using Kapell.Etcd.Server.Calls;
+
 namespace Kapell.Etcd.Server.Http2;
 
 /// <summary>A message that waits to be sent, and the trailers after it.</summary>
-internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends)
+internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, Lent owner, bool ends)
 {
     public ReadOnlyMemory<byte> Remaining { get; set; } = data;
 
@@ -13,6 +15,6 @@ internal sealed class Outgoing(ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> t
     /// <summary>The last piece of data has said so already.</summary>
     public bool IsEnded { get; set; }
 
-    /// <summary>A rented array that goes back when all is sent.</summary>
-    public byte[]? Owned => owned;
+    /// <summary>Gets the data back when all is sent.</summary>
+    public Lent Owner => owner;
 }

@@ -1,6 +1,7 @@
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc.Authentication;
@@ -17,10 +18,14 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     private const int RecordsPerLook = 16;
     private static readonly TimeSpan PieceTime = TimeSpan.FromMilliseconds(0.5);
 
-    // Bytes of an answer beyond its pairs, of a pair beyond its record, and of one without its value beyond its key.
+    // Bytes of an answer beyond its pairs, of a pair beyond its record, and of one without its value beyond its key: at most.
     private const int EstimateMin = 64;
     private const int PairOverhead = 8;
-    private const int KeyOverhead = 48;
+    private const int KeyOverhead = 64;
+
+    // As an array an answer of megabytes would wait for a collection of everything, and everybody with it.
+    private const int BlockBytesMin = 1 << 20;
+    private const int MovedBytes = 64 << 10;
     private static readonly TimeSpan CompactionLook = TimeSpan.FromMilliseconds(2);
     private readonly SemaphoreSlim _longRange = new(1);
 
@@ -225,11 +230,42 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             throw new RpcException(new Status(StatusCode.ResourceExhausted, $"grpc: trying to send message larger than max ({size} vs. {Array.MaxLength})"));
         }
 
-        ReplyWriter writer = new((int)size);
-        host.Header.Write(writer, result.StoreRevision);
-        InPieces(result, i => ReplyEncoder.RangeRecords(writer, store, result, request.KeysOnly, i, i + 1));
-        ReplyEncoder.RangeEnd(writer, result);
-        return writer.Finish();
+        return size < BlockBytesMin ? Write(new ReplyWriter((int)size), static _ => { }).Finish() : WriteLong((int)size);
+
+        ReplyWriter Write(ReplyWriter writer, Action<ReplyWriter> written)
+        {
+            host.Header.Write(writer, result.StoreRevision);
+            InPieces(result, i =>
+            {
+                ReplyEncoder.RangeRecords(writer, store, result, request.KeysOnly, i, i + 1);
+                written(writer);
+            });
+            ReplyEncoder.RangeEnd(writer, result);
+            return writer;
+        }
+
+        Reply WriteLong(int bytes)
+        {
+            NativeBlock block = new(GrpcPayload.PrefixBytes + bytes);
+            try
+            {
+                int length = 0;
+                void Move(ReplyWriter writer) => length += writer.MoveTo(block.GetSpan()[(GrpcPayload.PrefixBytes + length)..]);
+                Move(Write(new ReplyWriter(MovedBytes), writer =>
+                {
+                    if (writer.Length >= MovedBytes)
+                    {
+                        Move(writer);
+                    }
+                }));
+                return new Reply(block, length);
+            }
+            catch
+            {
+                ((IDisposable)block).Dispose();
+                throw;
+            }
+        }
     }
 
     private void InPieces(RangeResult result, Action<int> each)

@@ -26,6 +26,16 @@ public sealed class ReplyWriter(int capacity = 256)
         return reply;
     }
 
+    /// <summary>Puts what is written behind what has been moved there, and goes on with nothing.</summary>
+    /// <returns>How much it was.</returns>
+    internal int MoveTo(Span<byte> into)
+    {
+        int length = Length;
+        _buffer.AsSpan(GrpcPayload.PrefixBytes, length).CopyTo(into);
+        _at = GrpcPayload.PrefixBytes;
+        return length;
+    }
+
     public void Number(int field, long value)
     {
         if (value != 0)

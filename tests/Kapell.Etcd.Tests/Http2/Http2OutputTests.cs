@@ -115,7 +115,7 @@ public sealed class Http2OutputTests
 
     private static Http2Stream Stream(int id, int window = 1 << 30) => new(id, window, []);
 
-    private bool Send(Http2Stream stream, int bytes, bool ends = true) => _output.Send(stream, default, new byte[bytes], default, null, ends);
+    private bool Send(Http2Stream stream, int bytes, bool ends = true) => _output.Send(stream, default, new byte[bytes], default, default, ends);
 
     // Reads frames until the wanted one; the bytes of data before it.
     private async Task<long> ReadAsync(Func<FrameHead, bool> wanted)

@@ -104,7 +104,7 @@ internal sealed class Http2Peer
             if (answer is not null)
             {
                 when.ContinueWith(
-                    _ => responder.Respond(stream, [0x88], answer, default, null, ends: true),
+                    _ => responder.Respond(stream, [0x88], answer, default, default, ends: true),
                     CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
             }
         }
@@ -117,7 +117,7 @@ internal sealed class Http2Peer
         {
             if (endless)
             {
-                responder.Respond(stream, [0x88], new byte[] { 9 }, default, null, ends: true);
+                responder.Respond(stream, [0x88], new byte[] { 9 }, default, default, ends: true);
             }
         }
     }

@@ -1,4 +1,5 @@
 using System.Text;
+using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
 
@@ -21,7 +22,7 @@ internal sealed class Responder : IHttp2Responder
     public static Http2Stream Stream(params (string Name, string Value)[] headers) =>
         new(1, 65535, [.. headers.Select(static h => new HpackHeader(h.Name, h.Value))]);
 
-    public bool Respond(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, byte[]? owned, bool ends = false)
+    public bool Respond(Http2Stream stream, ReadOnlySpan<byte> headers, ReadOnlyMemory<byte> data, ReadOnlyMemory<byte> trailers, Lent owner, bool ends = false)
     {
         Answers++;
         Trailers = Encoding.Latin1.GetString(trailers.Span);

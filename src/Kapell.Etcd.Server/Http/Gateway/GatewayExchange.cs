@@ -105,7 +105,7 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
     }
 
     private IMessage ToMessage(object response) =>
-        response is Rpc.Reply reply ? method.OutputType.Parser.ParseFrom(reply.Span.ToArray()) : (IMessage)response;
+        response is Rpc.Reply reply ? method.OutputType.Parser.ParseFrom(reply.Take()) : (IMessage)response;
 
     /// <summary>A whole value, or the end of all (null); false when more must come first.</summary>
     private static bool TryTake(ReadResult read, out byte[]? json, out SequencePosition consumed)

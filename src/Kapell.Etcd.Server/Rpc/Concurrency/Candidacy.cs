@@ -30,7 +30,7 @@ public sealed class Candidacy(KvService kv, LeaseService leases, WatchServiceBas
         TxnResponse.Parser.ParseFrom((await kv.Txn(request, context)).Span);
 
     public async Task<RangeResponse> RangeAsync(RangeRequest request, ServerCallContext context) =>
-        RangeResponse.Parser.ParseFrom((await kv.Range(request, context)).Span);
+        RangeResponse.Parser.ParseFrom((await kv.Range(request, context)).Take());
 
     public async Task<DeleteRangeResponse> DeleteAsync(ByteString key, ServerCallContext context) =>
         DeleteRangeResponse.Parser.ParseFrom((await kv.DeleteRange(new DeleteRangeRequest { Key = key }, context)).Span);
