@@ -10,7 +10,6 @@ internal sealed class LeaderReads(RaftCore core)
 
     private const int RoundsWaitingMax = 64;
     private int _roundsWaiting;
-    private ulong _asked; // The newest position that heartbeats have carried.
 
     /// <summary>Rounds of heartbeats that were begun; never counts anew, so that one of an earlier term is not taken for a later one.</summary>
     public ulong Rounds { get; private set; }
@@ -25,7 +24,6 @@ internal sealed class LeaderReads(RaftCore core)
         _queue.Clear();
         _early.Clear();
         _roundsWaiting = 0;
-        _asked = 0;
     }
 
     /// <summary>False when too many wait already.</summary>
@@ -51,14 +49,7 @@ internal sealed class LeaderReads(RaftCore core)
 
         _queue.Add(new PendingRead(from, context, core.Log.Committed));
         _queue.Acknowledge(core.Id, _queue.Position);
-
-        // What comes while a round is under way shares the next one: rounds of their own would be messages to every member for each read. One
-        // whose answers are lost does not keep them for longer than to the clock's next heartbeat.
-        if (_asked <= _queue.Confirmed)
-        {
-            BroadcastHeartbeat();
-        }
-
+        BroadcastHeartbeat();
         return true;
     }
 
@@ -87,10 +78,6 @@ internal sealed class LeaderReads(RaftCore core)
 
         _queue.Acknowledge(from, position);
         _queue.TakeConfirmed(core.Members).ForEach(Answer);
-        if (_asked <= _queue.Confirmed && _queue.Position > _asked)
-        {
-            BroadcastHeartbeat();
-        }
     }
 
     /// <summary>
@@ -111,7 +98,6 @@ internal sealed class LeaderReads(RaftCore core)
     private void BroadcastHeartbeat()
     {
         ulong position = _queue.Position;
-        _asked = Math.Max(_asked, position);
         foreach ((MemberId id, Progress progress) in core.Members.All)
         {
             if (id == core.Id)
