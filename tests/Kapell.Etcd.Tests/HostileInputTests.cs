@@ -63,6 +63,25 @@ public sealed class HostileInputTests
         Assert.Throws<InvalidDataException>(() => ReplicaLoader.Load(disk, settings, new Prng(1)));
     }
 
+    /// <summary>Found by Kapell.Sim, seed 1795913052470233: killed within the first milliseconds of its life, a member never started again.</summary>
+    [Fact]
+    public void Entries_that_stand_there_twice_void_nothing_behind_them()
+    {
+        MemoryDisk disk = new(new Prng(1));
+        ReplicaSettings settings = new() { DataDirectory = "d", SegmentBytes = 1 << 20 };
+        using (WriteAheadLog log = WriteAheadLog.Open(disk, settings.WalDirectory, new WalOptions { SegmentBytes = 1 << 20 }, static _ => { }))
+        {
+            WalRecord[] entries = [.. Enumerable.Range(1, 5).Select(static i => LogRecords.Of(new Entry(new LogIndex((ulong)i), new Term(1), EntryKind.Normal, Array.Empty<byte>())))];
+            WalRecord state = LogRecords.Of(new HardState(new Term(1), MemberId.None, new LogIndex(5)));
+            log.Append([.. entries, state, LogRecords.Identity(9, 1), state, .. entries[..3]]);
+            log.Sync();
+        }
+
+        LoadedReplica loaded = ReplicaLoader.Load(disk, settings, new Prng(1));
+        Assert.Equal(new LogIndex(5), loaded.Replica.Raft.LastIndex);
+        loaded.Log.Dispose();
+    }
+
     [Fact]
     public void A_forwarded_proposal_that_is_no_command_does_not_get_into_the_log()
     {

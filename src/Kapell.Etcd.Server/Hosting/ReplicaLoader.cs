@@ -314,7 +314,8 @@ internal static class ReplicaLoader
                 return;
             }
 
-            // An entry at an index written before voids what stood there and after it.
+            // Another entry at an index written before voids what stood there and after it; the same one, by index and term, nothing (Raft
+            // §5.3): the founders' are written twice, and the second time may be torn.
             ulong first = Entries.Count == 0 ? entry.Index.Value : Entries[0].Index.Value;
             if (entry.Index.Value < first || entry.Index.Value - first > (ulong)Entries.Count)
             {
@@ -322,6 +323,11 @@ internal static class ReplicaLoader
             }
 
             int at = (int)(entry.Index.Value - first);
+            if (at < Entries.Count && Entries[at].Term == entry.Term)
+            {
+                return;
+            }
+
             Entries.RemoveRange(at, Entries.Count - at);
             Term before = at > 0 ? Entries[^1].Term : default;
             if (entry.Term < before)
