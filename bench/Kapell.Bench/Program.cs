@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using Kapell.Base;
 using Kapell.Bench;
 using Kapell.Bench.Scale;
@@ -24,6 +25,12 @@ catch (FlagException e)
 {
     Console.Error.WriteLine($"Error: {e.Message}\nRun with --help for the flags.");
     return 2;
+}
+catch (Exception e) when (e is IOException or Win32Exception)
+{
+    // A program that is not there, or does not do what is asked of it.
+    Console.Error.WriteLine($"Error: {e.Message}");
+    return 1;
 }
 catch (OperationCanceledException) when (stopping.IsCancellationRequested)
 {

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.RegularExpressions;
 using Google.Protobuf;
 using Grpc.Net.Client;
+using Kapell.Base;
 using Kapell.Etcd.Protocol;
 
 namespace Kapell.Bench.Suite;
@@ -28,6 +29,7 @@ internal sealed partial class EtcdBenchmark(string program)
     }
 
     /// <exception cref="IOException">It failed, or printed nothing of what it measured.</exception>
+    /// <exception cref="FlagException">It has no such scenario.</exception>
     public async Task<SuiteFigures> RunAsync(SuiteCluster cluster, string scenario, int clients, long total, CancellationToken cancellation)
     {
         using (GrpcChannel channel = GrpcChannel.ForAddress(cluster.Url))
@@ -55,7 +57,7 @@ internal sealed partial class EtcdBenchmark(string program)
         "range-serial" => ["range", RangedKey, "--consistency", "s", "--total", total],
         "lease" => ["lease-keepalive", "--total", total],
         "watch" => ["watch", "--streams", "100", "--watch-per-stream", "1", "--key-size", "64", "--put-total", total],
-        _ => throw new IOException($"etcd's benchmark has nothing for \"{scenario}\""),
+        _ => throw new FlagException($"--scenarios: etcd's benchmark has nothing for \"{scenario}\"; it has put, range, range-serial, txn, lease and watch"),
     };
 
     private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);

@@ -33,6 +33,11 @@ internal static class SuiteCommand
             return 0;
         }
 
+        if (benchmark.Value.Length > 0 && !File.Exists(benchmark.Value))
+        {
+            throw new FlagException($"--benchmark: there is no file {benchmark.Value}; build tools/benchmark of etcd's sources, or leave the flag out");
+        }
+
         List<SuiteRow> rows = [];
         StringBuilder table = new(SuiteRow.Head);
         await output.WriteAsync(SuiteRow.Head);
