@@ -147,7 +147,7 @@ internal sealed class StreamingMethod<TRequest, TResponse>(
 
         public TRequest Current { get; private set; } = null!;
 
-        /// <param name="here">On the thread that reads the connection: the handler waits for a message before it does anything.</param>
+        /// <param name="here">On the thread that reads the connection: what the handler does before it waits for a message is short.</param>
         public void Start(bool here) => _ = here ? RunAsync() : Task.Run(() => RunAsync());
 
         /// <summary>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using Grpc.Core;
+using Kapell.Etcd.Server.Http2;
 
 namespace Kapell.Etcd.Server.Calls;
 

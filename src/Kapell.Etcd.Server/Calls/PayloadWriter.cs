@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using Grpc.Core;
+using Kapell.Etcd.Server.Http2;
 
 namespace Kapell.Etcd.Server.Calls;
 
@@ -9,7 +10,7 @@ internal sealed class PayloadWriter : SerializationContext, IBufferWriter<byte>
 {
     private const int FirstBytes = 512;
     private byte[]? _buffer;
-    private NativeBlock? _block;
+    private Lent? _adopted;
     private int _length;
 
     public override void Complete(byte[] payload)
@@ -35,20 +36,17 @@ internal sealed class PayloadWriter : SerializationContext, IBufferWriter<byte>
 
     public Span<byte> GetSpan(int sizeHint = 0) => GetMemory(sizeHint).Span;
 
-    /// <summary>In place of all writing: the message stands there already, behind room for the prefix; the rented array is given away.</summary>
+    /// <summary>In place of all writing: the message stands there already, behind room for the prefix; its memory is given away.</summary>
     /// <param name="length">With that room.</param>
-    public void Adopt(byte[] rented, int length) => (_buffer, _length) = (rented, length);
-
-    /// <inheritdoc cref="Adopt(byte[], int)"/>
-    public void Adopt(NativeBlock block, int length) => (_block, _length) = (block, length);
+    public void Adopt(Lent owner, int length) => (_adopted, _length) = (owner, length);
 
     public GrpcPayload Take()
     {
-        Lent owner = new(_buffer, _block);
-        Memory<byte> message = (_block?.Memory ?? _buffer)[.._length];
+        Lent owner = _adopted ?? new Lent(_buffer);
+        Memory<byte> message = owner.Memory[.._length];
         message.Span[0] = 0;
         BinaryPrimitives.WriteInt32BigEndian(message.Span[1..], _length - GrpcPayload.PrefixBytes);
-        (_buffer, _block) = (null, null);
+        (_buffer, _adopted) = (null, null);
         return new GrpcPayload(message, owner);
     }
 

@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using Kapell.Base;
-using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
 
 namespace Kapell.Etcd.Server.Http2;

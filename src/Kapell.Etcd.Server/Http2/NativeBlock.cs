@@ -2,7 +2,7 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using Kapell.Base;
 
-namespace Kapell.Etcd.Server.Calls;
+namespace Kapell.Etcd.Server.Http2;
 
 /// <summary>
 /// Bytes outside the collector's heap, for a message of megabytes: as an array it would wait for a collection of everything, and others with

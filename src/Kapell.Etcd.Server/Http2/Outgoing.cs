@@ -1,5 +1,3 @@
-using Kapell.Etcd.Server.Calls;
-
 namespace Kapell.Etcd.Server.Http2;
 
 /// <summary>A message that waits to be sent, and the trailers after it.</summary>

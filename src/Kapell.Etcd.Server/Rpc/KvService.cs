@@ -3,6 +3,7 @@ using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Http2;
 using Kapell.Etcd.Server.Replication;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Mvcc;
@@ -23,9 +24,8 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
     private const int PairOverhead = 8;
     private const int KeyOverhead = 64;
 
-    // As an array an answer of megabytes would wait for a collection of everything, and everybody with it.
-    private const int BlockBytesMin = 1 << 20;
-    private const int MovedBytes = 64 << 10;
+    // Of a long answer between two moves into its block, so that the writer's buffer is one of the pool's small ones.
+    private const int MovedBytes = 32 << 10;
     private static readonly TimeSpan CompactionLook = TimeSpan.FromMilliseconds(2);
     private readonly SemaphoreSlim _longRange = new(1);
 
@@ -220,7 +220,8 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             WhileUnchanged(() => store.GoOn(ReplyEncoder.ToQuery(request), result, KeysAtOnce));
         }
 
-        // Measured before it is written: a buffer that grows is copied, and that takes long.
+        // Measured before it is written: memory that grows is copied, and that takes long. As an array it would wait for a collection of
+        // everything, and stay in the pool.
         long size = EstimateMin;
         InPieces(result, i => size += request.KeysOnly
             ? store.Read(result.Records[i]).Key.Length + KeyOverhead
@@ -230,41 +231,33 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             throw new RpcException(new Status(StatusCode.ResourceExhausted, $"grpc: trying to send message larger than max ({size} vs. {Array.MaxLength})"));
         }
 
-        return size < BlockBytesMin ? Write(new ReplyWriter((int)size), static _ => { }).Finish() : WriteLong((int)size);
-
-        ReplyWriter Write(ReplyWriter writer, Action<ReplyWriter> written)
+        NativeBlock block = new(GrpcPayload.PrefixBytes + (int)size);
+        ReplyWriter piece = new(MovedBytes);
+        int length = 0;
+        void Move() => length += piece.MoveTo(block.GetSpan()[(GrpcPayload.PrefixBytes + length)..]);
+        try
         {
-            host.Header.Write(writer, result.StoreRevision);
+            host.Header.Write(piece, result.StoreRevision);
             InPieces(result, i =>
             {
-                ReplyEncoder.RangeRecords(writer, store, result, request.KeysOnly, i, i + 1);
-                written(writer);
-            });
-            ReplyEncoder.RangeEnd(writer, result);
-            return writer;
-        }
-
-        Reply WriteLong(int bytes)
-        {
-            NativeBlock block = new(GrpcPayload.PrefixBytes + bytes);
-            try
-            {
-                int length = 0;
-                void Move(ReplyWriter writer) => length += writer.MoveTo(block.GetSpan()[(GrpcPayload.PrefixBytes + length)..]);
-                Move(Write(new ReplyWriter(MovedBytes), writer =>
+                ReplyEncoder.RangeRecords(piece, store, result, request.KeysOnly, i, i + 1);
+                if (piece.Length >= MovedBytes)
                 {
-                    if (writer.Length >= MovedBytes)
-                    {
-                        Move(writer);
-                    }
-                }));
-                return new Reply(block, length);
-            }
-            catch
-            {
-                ((IDisposable)block).Dispose();
-                throw;
-            }
+                    Move();
+                }
+            });
+            ReplyEncoder.RangeEnd(piece, result);
+            Move();
+            return new Reply(new Lent(null, block), length);
+        }
+        catch
+        {
+            new Lent(null, block).GiveBack();
+            throw;
+        }
+        finally
+        {
+            piece.Release();
         }
     }
 

@@ -1,6 +1,6 @@
-using System.Buffers;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Http2;
 
 namespace Kapell.Etcd.Server.Rpc;
 
@@ -10,14 +10,15 @@ namespace Kapell.Etcd.Server.Rpc;
 /// </summary>
 public sealed class Reply
 {
-    private readonly NativeBlock? _block;
-    private byte[]? _buffer;
-    private bool _isSent;
+    private Lent? _owner;
 
     /// <param name="length">Of the message, in bytes, without the prefix.</param>
-    public Reply(byte[] ownedBuffer, int length) => (_buffer, Length) = (ownedBuffer, length);
+    public Reply(byte[] ownedBuffer, int length)
+        : this(new Lent(ownedBuffer), length)
+    {
+    }
 
-    internal Reply(NativeBlock ownedBlock, int length) => (_block, Length) = (ownedBlock, length);
+    internal Reply(Lent owner, int length) => (_owner, Length) = (owner, length);
 
     public static Marshaller<Reply> Marshaller { get; } = Marshallers.Create<Reply>(
         static (reply, context) => reply.Write(context),
@@ -26,46 +27,29 @@ public sealed class Reply
     /// <summary>Of the message, in bytes, without the prefix.</summary>
     public int Length { get; }
 
-    public ReadOnlySpan<byte> Span => (_block is null ? _buffer.AsSpan() : _block.GetSpan()).Slice(GrpcPayload.PrefixBytes, Length);
+    public ReadOnlySpan<byte> Span => Owner.Memory.Span.Slice(GrpcPayload.PrefixBytes, Length);
+
+    private Lent Owner => _owner ?? throw new InvalidOperationException("a reply is sent, or taken, once");
 
     /// <summary>The message, in place of sending it.</summary>
     public byte[] Take()
     {
         byte[] message = Span.ToArray();
-        GiveBack();
+        Owner.GiveBack();
+        _owner = null;
         return message;
-    }
-
-    private void GiveBack()
-    {
-        new Lent(_buffer, _block).GiveBack();
-        (_buffer, _isSent) = (null, true);
     }
 
     private void Write(SerializationContext context)
     {
-        if (_isSent)
+        if (context is PayloadWriter writer)
         {
-            throw new InvalidOperationException("a reply is sent once");
+            writer.Adopt(Owner, GrpcPayload.PrefixBytes + Length);
+            _owner = null;
         }
-
-        _isSent = true;
-        switch (context)
+        else
         {
-            case PayloadWriter writer when _block is not null:
-                writer.Adopt(_block, GrpcPayload.PrefixBytes + Length);
-                return;
-            case PayloadWriter writer:
-                writer.Adopt(_buffer!, GrpcPayload.PrefixBytes + Length);
-                break;
-            default:
-                context.SetPayloadLength(Length);
-                context.GetBufferWriter().Write(Span);
-                context.Complete();
-                GiveBack();
-                break;
+            context.Complete(Take());
         }
-
-        _buffer = null;
     }
 }

@@ -1,5 +1,4 @@
 using System.Text;
-using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
 
