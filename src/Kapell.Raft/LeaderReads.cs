@@ -11,6 +11,10 @@ internal sealed class LeaderReads(RaftCore core)
     private const int RoundsWaitingMax = 64;
     private int _roundsWaiting;
 
+    // Positions of the queue: the newest that a heartbeat has carried, and that of the newest round which was begun for reads alone.
+    private ulong _carried;
+    private ulong _readRound;
+
     /// <summary>Rounds of heartbeats that were begun; never counts anew, so that one of an earlier term is not taken for a later one.</summary>
     public ulong Rounds { get; private set; }
 
@@ -24,6 +28,8 @@ internal sealed class LeaderReads(RaftCore core)
         _queue.Clear();
         _early.Clear();
         _roundsWaiting = 0;
+        _carried = 0;
+        _readRound = 0;
     }
 
     /// <summary>False when too many wait already.</summary>
@@ -49,7 +55,7 @@ internal sealed class LeaderReads(RaftCore core)
 
         _queue.Add(new PendingRead(from, context, core.Log.Committed));
         _queue.Acknowledge(core.Id, _queue.Position);
-        BroadcastHeartbeat();
+        BeginReadRound();
         return true;
     }
 
@@ -78,6 +84,7 @@ internal sealed class LeaderReads(RaftCore core)
 
         _queue.Acknowledge(from, position);
         _queue.TakeConfirmed(core.Members).ForEach(Answer);
+        BeginReadRound();
     }
 
     /// <summary>
@@ -95,9 +102,23 @@ internal sealed class LeaderReads(RaftCore core)
         BroadcastHeartbeat();
     }
 
+    /// <summary>
+    /// One round for reads is under way at a time, and what comes meanwhile shares the next: a round for each read would be a message to
+    /// every member for each. The clock's rounds carry all that waits, so one whose answers are lost keeps nobody for longer than they take.
+    /// </summary>
+    private void BeginReadRound()
+    {
+        if (_readRound <= _queue.Confirmed && _carried < _queue.Position)
+        {
+            _readRound = _queue.Position;
+            BroadcastHeartbeat();
+        }
+    }
+
     private void BroadcastHeartbeat()
     {
         ulong position = _queue.Position;
+        _carried = Math.Max(_carried, position);
         foreach ((MemberId id, Progress progress) in core.Members.All)
         {
             if (id == core.Id)

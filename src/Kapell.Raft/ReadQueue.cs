@@ -16,6 +16,9 @@ internal sealed class ReadQueue
 
     public int Count => _unconfirmed.Count;
 
+    /// <summary>The newest position that a majority has confirmed.</summary>
+    public ulong Confirmed => _confirmed;
+
     /// <summary>What heartbeats carry; zero when nothing waits.</summary>
     public ulong Position => _unconfirmed.Count == 0 ? 0 : _confirmed + (ulong)_unconfirmed.Count;
 

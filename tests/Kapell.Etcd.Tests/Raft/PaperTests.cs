@@ -283,6 +283,43 @@ public sealed class PaperTests
         Assert.Single(leader.Reads);
     }
 
+    // Thesis §6.4: "the leader can use a single round of heartbeats for any number of read-only queries that it has accumulated".
+    [Fact]
+    public void Reads_that_come_during_a_round_share_the_next()
+    {
+        TestNetwork network = new(3, seed: 15);
+        TestMember leader = network.Elect();
+        network.Propose("a");
+        network.Carried.Clear();
+        for (ulong read = 1; read <= 10; read++)
+        {
+            Assert.True(leader.Node.ReadIndex(read));
+        }
+
+        network.Settle();
+        Assert.Equal([.. Enumerable.Range(1, 10).Select(static i => (ulong)i)], leader.Reads.Select(static r => r.Context));
+        Assert.Equal(2 * 2, network.Carried.Count(static m => m is Heartbeat));
+    }
+
+    // The same: none of them is confirmed by an answer to what was sent before it came, and a lost round delays them to the clock's next.
+    [Fact]
+    public void Reads_behind_a_round_that_is_lost_go_with_the_next_heartbeat_of_the_clock()
+    {
+        TestNetwork network = new(3, seed: 16);
+        TestMember leader = network.Elect();
+        network.Propose("a");
+        network.Isolate((int)leader.Id.Value);
+        leader.Node.ReadIndex(1);
+        network.Settle();
+        leader.Node.ReadIndex(2);
+        network.Settle();
+        network.Heal();
+        network.Settle();
+        Assert.Empty(leader.Reads);
+        network.Tick(2);
+        Assert.Equal([1UL, 2UL], leader.Reads.Select(static r => r.Context));
+    }
+
     // Thesis §6.4: "Followers [...] can ask the leader for a current readIndex".
     [Fact]
     public void A_follower_reads_through_its_leader()

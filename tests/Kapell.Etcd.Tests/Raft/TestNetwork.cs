@@ -28,6 +28,9 @@ internal sealed class TestNetwork
 
     public List<TestMember> Members { get; }
 
+    /// <summary>What <see cref="Settle"/> has taken from the wire, in that order.</summary>
+    public List<Message> Carried { get; } = [];
+
     public double DropChance { get; set; }
 
     public double DuplicateChance { get; set; }
@@ -68,6 +71,7 @@ internal sealed class TestNetwork
             {
                 Message message = _wire[0];
                 _wire.RemoveAt(0);
+                Carried.Add(message);
                 Deliver(message);
             }
 

@@ -13,6 +13,10 @@ internal sealed class MembershipTask(Simulation sim, Prng prng)
 {
     private const int MembersMax = 7;
     private readonly Queue<(ConfChangeKind Kind, int Member)> _plan = new();
+
+    // Who has carried out this configuration, and how long its log was then.
+    private readonly Dictionary<MemberId, LogIndex> _informed = [];
+    private ConfState _configuration = ConfState.Empty;
     private Operation? _asked;
     private bool _ended;
 
@@ -30,6 +34,7 @@ internal sealed class MembershipTask(Simulation sim, Prng prng)
 
     private void Step()
     {
+        LookWhoIsInformed();
         if (_plan.Count == 0)
         {
             if (!_ended && prng.Chance(0.2))
@@ -70,7 +75,7 @@ internal sealed class MembershipTask(Simulation sim, Prng prng)
 
         int voters = conf.Voters.Length;
         int victim = (int)conf.Voters[prng.NextInt(0, voters)].Value;
-        bool replaces = voters >= 3 && prng.Chance(0.6);
+        bool replaces = voters >= 3 && prng.Chance(0.6) && CanBeSpared(conf, victim);
         if (replaces)
         {
             switch (prng.NextInt(0, 3))
@@ -95,6 +100,40 @@ internal sealed class MembershipTask(Simulation sim, Prng prng)
             _plan.Enqueue((ConfChangeKind.AddVoter, number));
         }
     }
+
+    private void LookWhoIsInformed()
+    {
+        if (sim.Leader is not { } leader)
+        {
+            return;
+        }
+
+        ConfState conf = leader.Replica.Raft.ConfState;
+        if (!conf.Equals(_configuration))
+        {
+            _configuration = conf;
+            _informed.Clear();
+        }
+
+        foreach (MemberProcess process in sim.Running.Where(p => p.Replica.Raft.ConfState.Equals(conf)))
+        {
+            _informed.TryAdd(new((ulong)process.Number), process.Replica.Raft.LastIndex);
+        }
+    }
+
+    /// <summary>
+    /// A configuration counts for a member when it has carried it out (etcd: raft, the difference from thesis §4.1). Who loses a disk before
+    /// a majority of those that remain know the newest for good may have lost the cluster: they still need the lost one. Nobody promises
+    /// more, so an operator who destroys a disk waits for that. What a member knows to be committed is on its disk for good as soon as its
+    /// log has grown once more, for the commit index is flushed with entries, not by itself.
+    /// </summary>
+    private bool CanBeSpared(ConfState conf, int victim) =>
+        conf.Equals(_configuration)
+        && conf.Voters.Count(id => id.Value != (ulong)victim
+            && _informed.TryGetValue(id, out LogIndex length)
+            && sim.Member((int)id.Value)?.Process is { Ended: false } process
+            && process.Replica.Raft.ConfState.Equals(conf)
+            && process.Replica.Raft.Status().Durable > length) > conf.Voters.Length / 2;
 
     private static bool IsSo(MemberProcess leader, ConfChangeKind kind, int number)
     {
