@@ -33,19 +33,31 @@ internal static class WorkBatch
     public static void End()
     {
         State state = _state!;
+        int flushed = 0;
         try
         {
-            while (state.Turns.Count + state.Flushes.Count > 0)
+            while (true)
             {
-                List<IDeferred> next = state.Turns.Count > 0 ? state.Turns : state.Flushes;
-                IDeferred work = next[^1];
-                next.RemoveAt(next.Count - 1);
-                work.Run();
+                if (state.Turns.Count > 0)
+                {
+                    IDeferred turn = state.Turns[^1];
+                    state.Turns.RemoveAt(state.Turns.Count - 1);
+                    turn.Run();
+                }
+                else if (flushed < state.Flushes.Count)
+                {
+                    state.Flushes[flushed++].Run(); // Who asked first is answered first.
+                }
+                else
+                {
+                    break;
+                }
             }
         }
         finally
         {
             // Whatever happens: a batch that stays open would keep everything that this thread is asked for later.
+            state.Flushes.RemoveRange(0, flushed);
             state.IsOpen = false;
         }
     }

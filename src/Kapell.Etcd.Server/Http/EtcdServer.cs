@@ -13,6 +13,7 @@ using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Rpc.Authentication;
 using Kapell.Etcd.Server.Rpc.Concurrency;
 using Kapell.Etcd.Server.Snapshots;
+using Kapell.Etcd.Server.Sockets;
 using Kapell.Etcd.Server.Tracing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
@@ -91,6 +92,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         Http2Port calling = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive) { Opened = opened };
         Http2Port plain = new(host.Time, options.ConcurrentStreamsMax, options.KeepAlive);
         PortSet ports = PortsOf(options, tls, logs.CreateLogger("etcd"));
+        LoopTransport.Use(builder.Services, host.Time, ports.IsPlain);
         builder.WebHost.ConfigureKestrel(kestrel => Configure(kestrel, ports, host.Time, duty => duty is PortDuty.All or PortDuty.Calls ? calling : plain));
         WebApplication app = builder.Build();
         AccessControl access = new(options.Cors, options.HostWhitelist, authenticator);

@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
+using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
@@ -28,11 +29,12 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
 
     public async Task RunAsync(ConnectionDelegate next, ConnectionContext connection)
     {
-        bool http2;
+        bool http2 = connection is LoopConnection; // It has said so.
         CancellationToken stopping = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? CancellationToken.None;
-        using (CancellationTokenSource late = new(FirstBytesTimeout, time))
-        using (CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stopping))
+        if (!http2)
         {
+            using CancellationTokenSource late = new(FirstBytesTimeout, time);
+            using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stopping);
             try
             {
                 http2 = await IsHttp2Async(connection.Transport.Input, over.Token);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http.Features;
@@ -82,6 +83,9 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger,
         }
     }
 
+    /// <summary>Whether callers need no TLS there.</summary>
+    public bool IsPlain(EndPoint point) => _ports.Values.Any(p => p.Plain && (p.Point is UnixEndPoint unix ? unix.Name == point.ToString() : p.Point.Equals(point)));
+
     public override string ToString() => string.Join(", ", _ports.Values.Select(static p => p.Point));
 
     private void ConfigureTls(ListenOptions listen, Port port, TimeProvider time)
@@ -90,7 +94,7 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger,
         object secured = new();
         listen.Use(next => async connection =>
         {
-            if (port.Plain && await FirstByteAsync(connection, time) is { } first && first != TlsHandshake)
+            if (connection is LoopConnection || (port.Plain && await FirstByteAsync(connection, time) is { } first && first != TlsHandshake))
             {
                 await plain!(connection);
                 return;

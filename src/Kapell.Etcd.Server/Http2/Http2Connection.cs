@@ -3,6 +3,7 @@ using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.IO.Pipelines;
 using Kapell.Etcd.Server.Hosting;
+using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
@@ -13,7 +14,7 @@ namespace Kapell.Etcd.Server.Http2;
 /// whose body has come is handled on the reader's thread up to its first wait, and its whole response goes out in one piece. Takes any
 /// <c>:authority</c>, as Go's server does, for clients put targets there that are no host names.
 /// </summary>
-internal sealed class Http2Connection : IHttp2Responder
+internal sealed class Http2Connection : IHttp2Responder, IByteTaker
 {
     private const int FrameBytesMax = 16384;
     private const int HeaderBlockBytesMax = 64 * 1024;
@@ -40,6 +41,7 @@ internal sealed class Http2Connection : IHttp2Responder
     private int _lastStream;
     private int _unacknowledged;
     private int _nuisance;
+    private bool _prefaceSeen;
     private bool _settingsSeen;
     private volatile bool _clientLeaves;
 
@@ -64,7 +66,7 @@ internal sealed class Http2Connection : IHttp2Responder
         try
         {
             SendSettings();
-            await ReadAsync();
+            await (_connection is LoopConnection loop ? loop.ReadAsync(this) : ReadAsync(_connection.Transport.Input));
         }
         catch (Http2Exception e)
         {
@@ -130,10 +132,43 @@ internal sealed class Http2Connection : IHttp2Responder
         _deadlines ??= _time.CreateTimer(_ => EndLate(), null, DeadlineStep, DeadlineStep);
     }
 
-    private static IHttp2Sink SinkOf(ConnectionContext connection) =>
-        connection.Features.Get<ITlsHandshakeFeature>() is null && connection.Features.Get<IConnectionSocketFeature>() is { } plain
-            ? new SocketSink(plain.Socket)
-            : new PipeSink(connection.Transport.Output);
+    /// <summary>Takes what has come.</summary>
+    /// <returns>False: the connection ends.</returns>
+    bool IByteTaker.Take(ref ReadOnlySequence<byte> bytes, bool isWake)
+    {
+        if (!isWake)
+        {
+            _keepAlive?.Heard();
+        }
+
+        if (!_prefaceSeen && bytes.Length >= Preface.Length)
+        {
+            CheckPreface(bytes);
+            bytes = bytes.Slice(Preface.Length);
+            _prefaceSeen = true;
+        }
+
+        TakeFrames(ref bytes);
+        if (_farewell.Step(_lastStream))
+        {
+            TellStreams();
+        }
+
+        if (_unacknowledged >= ConnectionWindow / 4)
+        {
+            _output.WindowUpdate(0, _unacknowledged);
+            _unacknowledged = 0;
+        }
+
+        return !TakesNothingNew || !_streams.IsEmpty || !_farewell.HasWaited();
+    }
+
+    private static IHttp2Sink SinkOf(ConnectionContext connection) => connection switch
+    {
+        LoopConnection loop => loop,
+        _ when connection.Features.Get<ITlsHandshakeFeature>() is null && connection.Features.Get<IConnectionSocketFeature>() is { } plain => new SocketSink(plain.Socket),
+        _ => new PipeSink(connection.Transport.Output),
+    };
 
     private void EndLate()
     {
@@ -165,54 +200,25 @@ internal sealed class Http2Connection : IHttp2Responder
         }
     }
 
-    private async Task ReadAsync()
+    private async Task ReadAsync(PipeReader input)
     {
-        PipeReader input = _connection.Transport.Input;
-        bool prefaceSeen = false;
-        while (true)
+        bool goesOn = true;
+        while (goesOn)
         {
             ReadResult read = await input.ReadAsync(_connection.ConnectionClosed);
             ReadOnlySequence<byte> buffer = read.Buffer;
-            if (!read.IsCanceled)
-            {
-                _keepAlive?.Heard();
-            }
-
-            if (!prefaceSeen && buffer.Length >= Preface.Length)
-            {
-                CheckPreface(buffer);
-                buffer = buffer.Slice(Preface.Length);
-                prefaceSeen = true;
-            }
-
-            TakeAll(ref buffer, prefaceSeen);
-
+            goesOn = ((IByteTaker)this).Take(ref buffer, read.IsCanceled) && !read.IsCompleted;
             input.AdvanceTo(buffer.Start, buffer.End);
-            if (_farewell.Step(_lastStream))
-            {
-                TellStreams();
-            }
-
-            if (_unacknowledged >= ConnectionWindow / 4)
-            {
-                _output.WindowUpdate(0, _unacknowledged);
-                _unacknowledged = 0;
-            }
-
-            if (read.IsCompleted || (TakesNothingNew && _streams.IsEmpty && _farewell.HasWaited()))
-            {
-                return;
-            }
         }
     }
 
     // What is asked in one piece is done and answered together.
-    private void TakeAll(ref ReadOnlySequence<byte> buffer, bool prefaceSeen)
+    private void TakeFrames(ref ReadOnlySequence<byte> buffer)
     {
         bool batch = WorkBatch.TryBegin();
         try
         {
-            while (prefaceSeen && TryFrame(ref buffer, out FrameHead head, out ReadOnlySequence<byte> payload))
+            while (_prefaceSeen && TryFrame(ref buffer, out FrameHead head, out ReadOnlySequence<byte> payload))
             {
                 Take(head, payload);
             }
@@ -576,7 +582,16 @@ internal sealed class Http2Connection : IHttp2Responder
         stream.Request?.Abort();
     }
 
-    private void WakeReader() => _connection.Transport.Input.CancelPendingRead();
+    private void WakeReader()
+    {
+        if (_connection is LoopConnection loop)
+        {
+            loop.Wake();
+            return;
+        }
+
+        _connection.Transport.Input.CancelPendingRead();
+    }
 
     private void TellStreams()
     {

@@ -1,0 +1,433 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Kapell.Base;
+using Kapell.Etcd.Server.Http2;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Http.Features;
+
+namespace Kapell.Etcd.Server.Sockets;
+
+/// <summary>Who takes what comes on a connection.</summary>
+internal interface IByteTaker
+{
+    /// <summary>
+    /// Called with all that has come and was not taken, which is gone when it returns; of nothing new when somebody wanted the reader awake.
+    /// Moves the beginning behind what it took.
+    /// </summary>
+    /// <returns>False: this was the last, the connection ends.</returns>
+    bool Take(ref ReadOnlySequence<byte> bytes, bool isWake);
+}
+
+/// <summary>
+/// A connection of HTTP/2 without TLS, read by a <see cref="SocketLoop"/> and written by whoever has something to send. Kestrel knows it as one of
+/// its connections, but sees no byte of it.
+/// </summary>
+internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
+{
+    // Of one connection before the others have their turn.
+    private const int ReadsMax = 4;
+    private static ReadOnlySpan<byte> Preface => "PRI "u8;
+
+    private readonly Socket _socket;
+    private readonly SocketLoop _loop;
+    private readonly Action<LoopConnection, bool?> _decided;
+    private readonly CancellationTokenSource _closed = new();
+    private readonly TaskCompletionSource _over = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource _gone = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private IByteTaker? _taker;
+    private byte[] _rest = []; // Of the array pool, unless it is empty: the beginning of a frame whose end has not come.
+    private int _restBytes;
+    private int _key;
+    private bool _isWatched;
+    private bool _isDecided;
+    private bool _isOver;
+    private bool _hasHungUp; // There is an end behind what can be read, and no event will tell of it again.
+    private volatile ConnectionAbortedException? _aborted;
+    private bool _roomSeen;
+    private TaskCompletionSource? _room;
+    private int _isDisposed;
+    private string? _id;
+
+    /// <param name="decided">
+    /// Told once, on the loop's thread, whether it speaks HTTP/2 without TLS; null when it ended or was ended before it said so. Only if it does is
+    /// this object of any more use.
+    /// </param>
+    /// <exception cref="SocketException">It has ended already.</exception>
+    public LoopConnection(Socket socket, SocketLoop loop, long since, Action<LoopConnection, bool?> decided)
+    {
+        (_socket, _loop, Since, _decided) = (socket, loop, since, decided);
+        LocalEndPoint = socket.LocalEndPoint;
+        RemoteEndPoint = socket.RemoteEndPoint;
+        ConnectionClosed = _closed.Token;
+    }
+
+    /// <summary>A timestamp of when it came.</summary>
+    public long Since { get; }
+
+    public Socket Socket => _socket;
+
+    public override string ConnectionId
+    {
+        get => _id ??= Guid.NewGuid().ToString("N");
+        set => _id = value;
+    }
+
+    public override IFeatureCollection Features { get; } = new FeatureCollection();
+
+    public override IDictionary<object, object?> Items { get; set; } = new ConnectionItems();
+
+    public override IDuplexPipe Transport
+    {
+        get => throw new InvalidOperationException("what comes on this connection goes to the one who called ReadAsync");
+        set => throw new InvalidOperationException("what comes on this connection goes to the one who called ReadAsync");
+    }
+
+    /// <summary>Begins to watch the socket.</summary>
+    public void Begin() => _loop.Ask(() =>
+    {
+        try
+        {
+            _key = _loop.Add(this, _socket.SafeHandle);
+            _isWatched = true;
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            Undecided();
+            return;
+        }
+
+        // What came before it was watched is no event.
+        Decide();
+    });
+
+    /// <summary>Ends it if it has not said what it speaks.</summary>
+    public void EndUnlessDecided() => _loop.Ask(Undecided);
+
+    /// <summary>Ends with the connection: when the taker wants no more, or the other side has ended.</summary>
+    /// <exception cref="IOException">It broke, or was aborted.</exception>
+    /// <exception cref="Exception">What the taker threw.</exception>
+    public Task ReadAsync(IByteTaker taker)
+    {
+        _loop.Ask(() =>
+        {
+            _taker = taker;
+            Read();
+        });
+        return _over.Task;
+    }
+
+    /// <summary>The taker is called, though nothing may have come.</summary>
+    public void Wake() => _loop.Ask(() =>
+    {
+        if (_taker is not null && !_isOver)
+        {
+            Give(0, isWake: true);
+        }
+    });
+
+    /// <summary>On the loop's thread: events of epoll.</summary>
+    public void Happened(uint events)
+    {
+        if ((events & (Native.Out | Native.Error | Native.HangUp)) != 0)
+        {
+            RoomSeen();
+        }
+
+        _hasHungUp |= (events & (Native.Error | Native.HangUp | Native.ReadHangUp)) != 0;
+        if ((events & Native.In) == 0 && !_hasHungUp)
+        {
+            return;
+        }
+
+        if (!_isDecided)
+        {
+            Decide();
+        }
+        else if (_taker is not null)
+        {
+            Read();
+        }
+        else if (_hasHungUp)
+        {
+            // Whoever is to read does not yet, and need not.
+            TellClosed();
+        }
+    }
+
+    /// <exception cref="SocketException">The connection is broken.</exception>
+    /// <exception cref="ObjectDisposedException">It was closed.</exception>
+    public ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes)
+    {
+        Volatile.Write(ref _roomSeen, false);
+        int sent = Send(bytes.Span);
+        return sent == bytes.Length ? ValueTask.FromResult(true) : SendRestAsync(bytes[sent..]);
+    }
+
+    public override void Abort(ConnectionAbortedException abortReason)
+    {
+        _aborted ??= abortReason;
+
+        // The kernel says so to the loop, and to whoever waits for room.
+        try
+        {
+            Native.Shutdown(_socket.SafeHandle);
+        }
+        catch (ObjectDisposedException)
+        {
+            // It is closed.
+        }
+
+        _loop.Ask(() => End(abortReason));
+    }
+
+    public override void Abort() => Abort(new ConnectionAbortedException("the connection was ended by the server"));
+
+    public override async ValueTask DisposeAsync()
+    {
+        if (Interlocked.Exchange(ref _isDisposed, 1) == 0)
+        {
+            _loop.Ask(() =>
+            {
+                End(null);
+                Unwatch();
+                Native.Shutdown(_socket.SafeHandle);
+                _socket.Dispose();
+                RoomSeen();
+                GiveBackRest();
+                _gone.SetResult();
+            });
+        }
+
+        await _gone.Task;
+        await base.DisposeAsync();
+    }
+
+    /// <summary>On the loop's thread: nothing is reported of the socket any more; it stays open.</summary>
+    private void Unwatch()
+    {
+        if (_isWatched)
+        {
+            _isWatched = false;
+            _loop.Remove(_key, _socket.SafeHandle);
+        }
+    }
+
+    private void Decide()
+    {
+        Span<byte> first = stackalloc byte[4];
+        int count = Native.Receive(_socket.SafeHandle, first, peeks: true);
+        if (count < 0 && Marshal.GetLastPInvokeError() is Native.Again or Native.Interrupted)
+        {
+            return;
+        }
+
+        if (count <= 0)
+        {
+            Undecided();
+            return;
+        }
+
+        bool mayBe = first[..count].SequenceEqual(Preface[..count]);
+        if (mayBe && count < Preface.Length)
+        {
+            return;
+        }
+
+        _isDecided = true;
+        if (!mayBe)
+        {
+            Unwatch();
+        }
+
+        _decided(this, mayBe);
+    }
+
+    private void Undecided()
+    {
+        if (!_isDecided)
+        {
+            _isDecided = true;
+            Unwatch();
+            _socket.Dispose();
+            _decided(this, null);
+        }
+    }
+
+    private void Read()
+    {
+        for (int reads = 0; reads < ReadsMax && !_isOver; reads++)
+        {
+            Span<byte> into = _loop.Buffer.Span;
+            _rest.AsSpan(0, _restBytes).CopyTo(into);
+            into = into[_restBytes..];
+            int count = Native.Receive(_socket.SafeHandle, into);
+            if (count <= 0)
+            {
+                int error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
+                if (error == Native.Interrupted)
+                {
+                    continue;
+                }
+
+                if (error != Native.Again)
+                {
+                    End(error == 0 ? null : new IOException(Marshal.GetPInvokeErrorMessage(error)));
+                }
+
+                return;
+            }
+
+            Give(count, isWake: false);
+            if (count < into.Length && !_hasHungUp)
+            {
+                // All that was there; what comes now is an event. epoll(7)
+                return;
+            }
+        }
+
+        if (!_isOver)
+        {
+            _loop.Ask(Read);
+        }
+    }
+
+    /// <param name="count">Of bytes in the loop's buffer, behind the rest.</param>
+    private void Give(int count, bool isWake)
+    {
+        if (isWake)
+        {
+            _rest.AsSpan(0, _restBytes).CopyTo(_loop.Buffer.Span);
+        }
+
+        ReadOnlySequence<byte> bytes = new(_loop.Buffer[..(_restBytes + count)]);
+        try
+        {
+            if (!_taker!.Take(ref bytes, isWake))
+            {
+                End(null);
+            }
+        }
+#pragma warning disable CA1031 // Whoever waits for the end of this connection gets it; the others on this thread have nothing to do with it.
+        catch (Exception e)
+#pragma warning restore CA1031
+        {
+            End(e);
+        }
+
+        Keep(bytes);
+    }
+
+    private void Keep(ReadOnlySequence<byte> rest)
+    {
+        Check.That(rest.Length < _loop.Buffer.Length, "the taker leaves no more than a frame");
+        int length = (int)rest.Length;
+        if (_rest.Length < length || length == 0)
+        {
+            GiveBackRest();
+            _rest = length > 0 ? ArrayPool<byte>.Shared.Rent(length) : [];
+        }
+
+        rest.CopyTo(_rest);
+        _restBytes = length;
+    }
+
+    private void GiveBackRest()
+    {
+        if (_rest.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(_rest);
+        }
+
+        (_rest, _restBytes) = ([], 0);
+    }
+
+    private void End(Exception? trouble)
+    {
+        if (_isOver)
+        {
+            return;
+        }
+
+        _isOver = true;
+        trouble ??= _aborted;
+        if (trouble is null)
+        {
+            _over.TrySetResult();
+        }
+        else
+        {
+            _over.TrySetException(trouble);
+            _ = _over.Task.Exception; // Nobody may be there who reads.
+        }
+
+        TellClosed();
+    }
+
+    // Not here: whoever is told may do anything.
+    private void TellClosed() => ThreadPool.UnsafeQueueUserWorkItem(static closed => closed.Cancel(), _closed, preferLocal: false);
+
+    private int Send(ReadOnlySpan<byte> bytes)
+    {
+        int sent = 0;
+        while (sent < bytes.Length)
+        {
+            int count = Native.Send(_socket.SafeHandle, bytes[sent..]);
+            if (count >= 0)
+            {
+                sent += count;
+                continue;
+            }
+
+            int error = Marshal.GetLastPInvokeError();
+            if (error == Native.Again)
+            {
+                break;
+            }
+
+            if (error != Native.Interrupted)
+            {
+                throw new IOException(Marshal.GetPInvokeErrorMessage(error));
+            }
+        }
+
+        return sent;
+    }
+
+    private async ValueTask<bool> SendRestAsync(ReadOnlyMemory<byte> bytes)
+    {
+        while (bytes.Length > 0)
+        {
+            await RoomAsync();
+            Volatile.Write(ref _roomSeen, false);
+            bytes = bytes[Send(bytes.Span)..];
+        }
+
+        return true;
+    }
+
+    // There may have been room between the kernel's refusal and this: whoever writes first of the two, the other sees it.
+    private Task RoomAsync()
+    {
+        TaskCompletionSource room = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        Interlocked.Exchange(ref _room, room);
+        if (Volatile.Read(ref _roomSeen))
+        {
+            Interlocked.Exchange(ref _room, null)?.TrySetResult();
+        }
+
+        return room.Task;
+    }
+
+    private void RoomSeen()
+    {
+        Volatile.Write(ref _roomSeen, true);
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref _room) is not null)
+        {
+            Interlocked.Exchange(ref _room, null)?.TrySetResult();
+        }
+    }
+}
