@@ -5,7 +5,6 @@ using System.IO.Pipelines;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Connections.Features;
 
 namespace Kapell.Etcd.Server.Http2;
 
@@ -48,7 +47,7 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
     {
         (_connection, _options, _time) = (connection, options, time);
-        _output = new Http2Output(SinkOf(connection), Finished, _ => connection.Abort(), options.Pongs);
+        _output = new Http2Output(connection as IHttp2Sink ?? new PipeSink(connection.Transport.Output), Finished, _ => connection.Abort(), options.Pongs);
         _farewell = new Http2Farewell(_output, time, WakeReader);
         _keepAlive = options.KeepAlive is { } policy ? new Http2KeepAlive(policy, _output, time, () => connection.Abort()) : null;
     }
@@ -162,13 +161,6 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
 
         return !TakesNothingNew || !_streams.IsEmpty || !_farewell.HasWaited();
     }
-
-    private static IHttp2Sink SinkOf(ConnectionContext connection) => connection switch
-    {
-        LoopConnection loop => loop,
-        _ when connection.Features.Get<ITlsHandshakeFeature>() is null && connection.Features.Get<IConnectionSocketFeature>() is { } plain => new SocketSink(plain.Socket),
-        _ => new PipeSink(connection.Transport.Output),
-    };
 
     private void EndLate()
     {

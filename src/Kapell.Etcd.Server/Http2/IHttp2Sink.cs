@@ -1,5 +1,4 @@
 using System.IO.Pipelines;
-using System.Net.Sockets;
 
 namespace Kapell.Etcd.Server.Http2;
 
@@ -10,23 +9,7 @@ internal interface IHttp2Sink
     ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes);
 }
 
-/// <summary>Straight into the socket: through the transport's pipe they would be copied once more, four kilobytes at a time.</summary>
-internal sealed class SocketSink(Socket socket) : IHttp2Sink
-{
-    /// <exception cref="SocketException">The connection is broken.</exception>
-    /// <exception cref="ObjectDisposedException">It was closed.</exception>
-    public async ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes)
-    {
-        while (bytes.Length > 0)
-        {
-            bytes = bytes[await socket.SendAsync(bytes, SocketFlags.None)..];
-        }
-
-        return true;
-    }
-}
-
-/// <summary>What is to be encrypted, or has no socket.</summary>
+/// <summary>What Kestrel's transport has accepted: it is to be encrypted, mostly.</summary>
 internal sealed class PipeSink(PipeWriter output) : IHttp2Sink
 {
     public async ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes)

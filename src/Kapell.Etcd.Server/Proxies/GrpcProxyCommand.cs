@@ -7,6 +7,7 @@ using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
 using Kapell.Etcd.Server.Proxies.Watches;
 using Kapell.Etcd.Server.Rpc;
+using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
@@ -96,6 +97,7 @@ internal static class GrpcProxyCommand
         PortSet ports = new("client", tls, logs.CreateLogger("grpc-proxy"));
         ports.Add([(tls is null ? "http://" : "https://") + options.ListenAddress], PortDuty.All);
         ports.Add(options.MetricsUrl.Length > 0 ? [options.MetricsUrl] : [], PortDuty.Web);
+        LoopTransport.Use(builder.Services, time, ports.IsPlain);
         Http2Port calling = new(time, options.ConcurrentStreamsMax, options.KeepAlive);
         Http2Port plain = new(time, options.ConcurrentStreamsMax, options.KeepAlive);
         builder.WebHost.ConfigureKestrel(kestrel =>

@@ -22,14 +22,9 @@ internal sealed class LoopTransport(IOptions<SocketTransportOptions> options, IL
     private readonly SocketLoop[] _loops = [.. Enumerable.Range(0, Math.Clamp(Environment.ProcessorCount / 2, 1, LoopsMax)).Select(static i => new SocketLoop(i))];
 
     /// <summary>After Kestrel's services: of several that could bind an address the last one does.</summary>
-    public static void Use(IServiceCollection services, TimeProvider time, Func<EndPoint, bool> plain)
-    {
-        if (OperatingSystem.IsLinux())
-        {
-            services.AddSingleton<IConnectionListenerFactory>(provider => new LoopTransport(
-                provider.GetRequiredService<IOptions<SocketTransportOptions>>(), provider.GetRequiredService<ILoggerFactory>(), time, plain));
-        }
-    }
+    public static void Use(IServiceCollection services, TimeProvider time, Func<EndPoint, bool> plain) =>
+        services.AddSingleton<IConnectionListenerFactory>(provider => new LoopTransport(
+            provider.GetRequiredService<IOptions<SocketTransportOptions>>(), provider.GetRequiredService<ILoggerFactory>(), time, plain));
 
     public bool CanBind(EndPoint endpoint) => plain(endpoint);
 
