@@ -19,7 +19,7 @@ internal sealed class LoopTransport(IOptions<SocketTransportOptions> options, IL
     : IConnectionListenerFactory, IConnectionListenerFactorySelector, IDisposable
 {
     private const int LoopsMax = 4;
-    private readonly SocketLoop[] _loops = [.. Enumerable.Range(0, Math.Clamp(Environment.ProcessorCount / 2, 1, LoopsMax)).Select(static i => new SocketLoop(i))];
+    private readonly SocketLoop[] _loops = [.. Enumerable.Range(0, Math.Clamp(Environment.ProcessorCount / 2, 1, LoopsMax)).Select(i => new SocketLoop(i, time))];
 
     /// <summary>After Kestrel's services: of several that could bind an address the last one does.</summary>
     public static void Use(IServiceCollection services, TimeProvider time, Func<EndPoint, bool> plain) =>

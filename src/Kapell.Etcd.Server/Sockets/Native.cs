@@ -24,6 +24,7 @@ internal static partial class Native
     private const int DontWait = 0x40; // MSG_DONTWAIT
     private const int NoSignal = 0x4000; // MSG_NOSIGNAL
     private const int BothWays = 2; // SHUT_RDWR
+    private const int SchedulerOther = 0; // SCHED_OTHER
     private const int SchedulerBatch = 3; // SCHED_BATCH
 
     // struct epoll_event is packed on x86-64 alone.
@@ -89,13 +90,13 @@ internal static partial class Native
     public static void Shutdown(SafeHandle socket) => _ = Shutdown(socket, BothWays); // One that is not connected any more is shut already.
 
     /// <summary>
-    /// The calling thread does not drive others from their processor when it is woken (sched(7), SCHED_BATCH): it runs when one is free or
-    /// who runs has had its turn.
+    /// Whether the calling thread, when it is woken, lets others have their turn if no processor is free (sched(7), SCHED_BATCH), or drives
+    /// one of them from its own, as threads do by default.
     /// </summary>
-    public static void BePatient()
+    public static void BePatient(bool patient)
     {
         int priority = 0;
-        _ = SetScheduler(0, SchedulerBatch, ref priority); // Without it all works, with more changes between threads.
+        _ = SetScheduler(0, patient ? SchedulerBatch : SchedulerOther, ref priority); // Who may not is as fast, with more changes between threads.
     }
 
     private static int Descriptor(SafeHandle handle)
