@@ -1,25 +1,21 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using Kapell.Base;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Http2;
-using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Connections.Features;
 
 namespace Kapell.Etcd.Server.Http;
 
 /// <summary>
-/// One port serves HTTP/2 and HTTP/1.1, with and without TLS: looks at the first bytes of a connection. HTTP/2 begins with "PRI ", which
-/// no request of HTTP/1.1 does, and is served here; the rest is Kestrel's.
+/// One port serves HTTP/2 and HTTP/1.1, with and without TLS: looks at the first bytes of a connection. HTTP/2 is served
+/// here; the rest is Kestrel's.
 /// </summary>
 /// <param name="keepAlive">Null: who says nothing is never asked.</param>
 internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePolicy? keepAlive)
 {
     private const int StreamsMax = 100_000; // Each costs memory: no client is believed to need more.
-    private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
     private readonly HeldPongs _pongs = new(time);
-    private static ReadOnlySpan<byte> Preface => "PRI "u8;
 
     /// <summary>Set before the port opens.</summary>
     public GrpcServer Server { get; set; } = null!;
@@ -29,11 +25,11 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
 
     public async Task RunAsync(ConnectionDelegate next, ConnectionContext connection)
     {
-        bool http2 = connection is LoopConnection; // It has said so.
+        bool http2 = connection is IHttp2Transport; // It has said so.
         CancellationToken stopping = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? CancellationToken.None;
         if (!http2)
         {
-            using CancellationTokenSource late = new(FirstBytesTimeout, time);
+            using CancellationTokenSource late = new(FirstBytes.Timeout, time);
             using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(late.Token, stopping);
             try
             {
@@ -88,15 +84,8 @@ internal sealed class Http2Port(TimeProvider time, int streamsMax, KeepAlivePoli
 
     private static bool? Decide(ReadOnlySequence<byte> buffer)
     {
-        Span<byte> first = stackalloc byte[4];
-        int length = (int)Math.Min(buffer.Length, first.Length);
-        buffer.Slice(0, length).CopyTo(first);
-        Check.That(length <= Preface.Length);
-        if (!first[..length].SequenceEqual(Preface[..length]))
-        {
-            return false;
-        }
-
-        return length == Preface.Length ? true : null;
+        Span<byte> first = stackalloc byte[(int)Math.Min(buffer.Length, FirstBytes.Count)];
+        buffer.Slice(0, first.Length).CopyTo(first);
+        return FirstBytes.AreHttp2(first);
     }
 }

@@ -2,7 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using Kapell.Base;
 using Kapell.Etcd.Server.Hosting;
-using Kapell.Etcd.Server.Sockets;
+using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http.Features;
@@ -20,7 +20,6 @@ namespace Kapell.Etcd.Server.Http;
 internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger, CallerAddresses? callers = null)
 {
     private const byte TlsHandshake = 0x16;
-    private static readonly TimeSpan FirstByteTimeout = TimeSpan.FromSeconds(30);
     private readonly Dictionary<EndPoint, Port> _ports = [];
 
     /// <param name="urls">All of the same duty.</param>
@@ -94,7 +93,7 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger,
         object secured = new();
         listen.Use(next => async connection =>
         {
-            if (connection is LoopConnection || (port.Plain && await FirstByteAsync(connection, time) is { } first && first != TlsHandshake))
+            if (connection is IHttp2Transport || (port.Plain && await FirstByteAsync(connection, time) is { } first && first != TlsHandshake))
             {
                 await plain!(connection);
                 return;
@@ -127,7 +126,7 @@ internal sealed class PortSet(string endpoint, TlsSettings? tls, ILogger logger,
 
     private static async Task<byte?> FirstByteAsync(ConnectionContext connection, TimeProvider time)
     {
-        using CancellationTokenSource late = new(FirstByteTimeout, time);
+        using CancellationTokenSource late = new(FirstBytes.Timeout, time);
         try
         {
             System.IO.Pipelines.ReadResult read = await connection.Transport.Input.ReadAsync(late.Token);

@@ -1,9 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
-using System.IO.Pipelines;
 using Kapell.Etcd.Server.Hosting;
-using Kapell.Etcd.Server.Sockets;
 using Microsoft.AspNetCore.Connections;
 
 namespace Kapell.Etcd.Server.Http2;
@@ -27,6 +25,7 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
     private static ReadOnlySpan<byte> Preface => "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8;
 
     private readonly ConnectionContext _connection;
+    private readonly IHttp2Transport _transport;
     private readonly Http2Options _options;
     private readonly Http2Output _output;
     private readonly Http2Farewell _farewell;
@@ -47,8 +46,9 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
     public Http2Connection(ConnectionContext connection, Http2Options options, TimeProvider time)
     {
         (_connection, _options, _time) = (connection, options, time);
-        _output = new Http2Output(connection as IHttp2Sink ?? new PipeSink(connection.Transport.Output), Finished, _ => connection.Abort(), options.Pongs);
-        _farewell = new Http2Farewell(_output, time, WakeReader);
+        _transport = connection as IHttp2Transport ?? new PipeTransport(connection);
+        _output = new Http2Output(_transport, Finished, _ => connection.Abort(), options.Pongs);
+        _farewell = new Http2Farewell(_output, time, _transport.Wake);
         _keepAlive = options.KeepAlive is { } policy ? new Http2KeepAlive(policy, _output, time, () => connection.Abort()) : null;
     }
 
@@ -65,7 +65,7 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
         try
         {
             SendSettings();
-            await (_connection is LoopConnection loop ? loop.ReadAsync(this) : ReadAsync(_connection.Transport.Input));
+            await _transport.ReadAsync(this);
         }
         catch (Http2Exception e)
         {
@@ -131,9 +131,7 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
         _deadlines ??= _time.CreateTimer(_ => EndLate(), null, DeadlineStep, DeadlineStep);
     }
 
-    /// <summary>Takes what has come.</summary>
-    /// <returns>False: the connection ends.</returns>
-    bool IByteTaker.Take(ref ReadOnlySequence<byte> bytes, bool isWake)
+    public bool Take(ref ReadOnlySequence<byte> bytes, bool isWake)
     {
         if (!isWake)
         {
@@ -189,18 +187,6 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
         {
             BinaryPrimitives.WriteUInt16BigEndian(into, id);
             BinaryPrimitives.WriteInt32BigEndian(into[2..], value);
-        }
-    }
-
-    private async Task ReadAsync(PipeReader input)
-    {
-        bool goesOn = true;
-        while (goesOn)
-        {
-            ReadResult read = await input.ReadAsync(_connection.ConnectionClosed);
-            ReadOnlySequence<byte> buffer = read.Buffer;
-            goesOn = ((IByteTaker)this).Take(ref buffer, read.IsCanceled) && !read.IsCompleted;
-            input.AdvanceTo(buffer.Start, buffer.End);
         }
     }
 
@@ -563,7 +549,7 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
         if (TakesNothingNew && _streams.IsEmpty)
         {
             // Not here: whoever finishes a stream holds the output.
-            ThreadPool.UnsafeQueueUserWorkItem(static connection => connection.WakeReader(), this, preferLocal: false);
+            ThreadPool.UnsafeQueueUserWorkItem(static transport => transport.Wake(), _transport, preferLocal: false);
         }
     }
 
@@ -572,17 +558,6 @@ internal sealed class Http2Connection : IHttp2Responder, IByteTaker
         _output.Close(stream);
         stream.Cancel();
         stream.Request?.Abort();
-    }
-
-    private void WakeReader()
-    {
-        if (_connection is LoopConnection loop)
-        {
-            loop.Wake();
-            return;
-        }
-
-        _connection.Transport.Input.CancelPendingRead();
     }
 
     private void TellStreams()

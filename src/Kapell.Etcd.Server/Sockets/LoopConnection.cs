@@ -10,28 +10,15 @@ using Microsoft.AspNetCore.Http.Features;
 
 namespace Kapell.Etcd.Server.Sockets;
 
-/// <summary>Who takes what comes on a connection.</summary>
-internal interface IByteTaker
-{
-    /// <summary>
-    /// Called with all that has come and was not taken, which is gone when it returns; of nothing new when somebody wanted the reader awake.
-    /// Moves the beginning behind what it took.
-    /// </summary>
-    /// <returns>False: this was the last, the connection ends.</returns>
-    bool Take(ref ReadOnlySequence<byte> bytes, bool isWake);
-}
-
 /// <summary>
 /// A connection of HTTP/2 without TLS, read by a <see cref="SocketLoop"/> and written by whoever has something to send. Kestrel knows it as one of
 /// its connections, but sees no byte of it.
 /// </summary>
-internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
+internal sealed class LoopConnection : ConnectionContext, IHttp2Transport
 {
     // Of one connection before the others have their turn.
     private const int ReadsMax = 4;
-    private static ReadOnlySpan<byte> Preface => "PRI "u8;
 
-    private readonly Socket _socket;
     private readonly SocketLoop _loop;
     private readonly Action<LoopConnection, bool?> _decided;
     private readonly CancellationTokenSource _closed = new();
@@ -56,18 +43,15 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
     /// this object of any more use.
     /// </param>
     /// <exception cref="SocketException">It has ended already.</exception>
-    public LoopConnection(Socket socket, SocketLoop loop, long since, Action<LoopConnection, bool?> decided)
+    public LoopConnection(Socket socket, SocketLoop loop, Action<LoopConnection, bool?> decided)
     {
-        (_socket, _loop, Since, _decided) = (socket, loop, since, decided);
+        (Socket, _loop, _decided) = (socket, loop, decided);
         LocalEndPoint = socket.LocalEndPoint;
         RemoteEndPoint = socket.RemoteEndPoint;
         ConnectionClosed = _closed.Token;
     }
 
-    /// <summary>A timestamp of when it came.</summary>
-    public long Since { get; }
-
-    public Socket Socket => _socket;
+    public Socket Socket { get; }
 
     public override string ConnectionId
     {
@@ -90,7 +74,7 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
     {
         try
         {
-            _key = _loop.Add(this, _socket.SafeHandle);
+            _key = _loop.Add(this, Socket.SafeHandle);
             _isWatched = true;
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException)
@@ -106,9 +90,6 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
     /// <summary>Ends it if it has not said what it speaks.</summary>
     public void EndUnlessDecided() => _loop.Ask(Undecided);
 
-    /// <summary>Ends with the connection: when the taker wants no more, or the other side has ended.</summary>
-    /// <exception cref="IOException">It broke, or was aborted.</exception>
-    /// <exception cref="Exception">What the taker threw.</exception>
     public Task ReadAsync(IByteTaker taker)
     {
         _loop.Ask(() =>
@@ -119,7 +100,6 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         return _over.Task;
     }
 
-    /// <summary>The taker is called, though nothing may have come.</summary>
     public void Wake() => _loop.Ask(() =>
     {
         if (_taker is not null && !_isOver)
@@ -157,8 +137,6 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         }
     }
 
-    /// <exception cref="SocketException">The connection is broken.</exception>
-    /// <exception cref="ObjectDisposedException">It was closed.</exception>
     public ValueTask<bool> SendAsync(ReadOnlyMemory<byte> bytes)
     {
         Volatile.Write(ref _roomSeen, false);
@@ -173,7 +151,7 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         // The kernel says so to the loop, and to whoever waits for room.
         try
         {
-            Native.Shutdown(_socket.SafeHandle);
+            Native.Shutdown(Socket.SafeHandle);
         }
         catch (ObjectDisposedException)
         {
@@ -193,8 +171,8 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
             {
                 End(null);
                 Unwatch();
-                Native.Shutdown(_socket.SafeHandle);
-                _socket.Dispose();
+                Native.Shutdown(Socket.SafeHandle);
+                Socket.Dispose();
                 RoomSeen();
                 GiveBackRest();
                 _gone.SetResult();
@@ -211,14 +189,14 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         if (_isWatched)
         {
             _isWatched = false;
-            _loop.Remove(_key, _socket.SafeHandle);
+            _loop.Remove(_key, Socket.SafeHandle);
         }
     }
 
     private void Decide()
     {
-        Span<byte> first = stackalloc byte[4];
-        int count = Native.Receive(_socket.SafeHandle, first, peeks: true);
+        Span<byte> first = stackalloc byte[FirstBytes.Count];
+        int count = Native.Receive(Socket.SafeHandle, first, peeks: true);
         if (count < 0 && Marshal.GetLastPInvokeError() is Native.Again or Native.Interrupted)
         {
             return;
@@ -230,19 +208,18 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
             return;
         }
 
-        bool mayBe = first[..count].SequenceEqual(Preface[..count]);
-        if (mayBe && count < Preface.Length)
+        if (FirstBytes.AreHttp2(first[..count]) is not { } isHttp2)
         {
             return;
         }
 
         _isDecided = true;
-        if (!mayBe)
+        if (!isHttp2)
         {
             Unwatch();
         }
 
-        _decided(this, mayBe);
+        _decided(this, isHttp2);
     }
 
     private void Undecided()
@@ -251,7 +228,7 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         {
             _isDecided = true;
             Unwatch();
-            _socket.Dispose();
+            Socket.Dispose();
             _decided(this, null);
         }
     }
@@ -263,7 +240,7 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
             Span<byte> into = _loop.Buffer.Span;
             _rest.AsSpan(0, _restBytes).CopyTo(into);
             into = into[_restBytes..];
-            int count = Native.Receive(_socket.SafeHandle, into);
+            int count = Native.Receive(Socket.SafeHandle, into);
             if (count <= 0)
             {
                 int error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
@@ -374,7 +351,7 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Sink
         int sent = 0;
         while (sent < bytes.Length)
         {
-            int count = Native.Send(_socket.SafeHandle, bytes[sent..]);
+            int count = Native.Send(Socket.SafeHandle, bytes[sent..]);
             if (count >= 0)
             {
                 sent += count;

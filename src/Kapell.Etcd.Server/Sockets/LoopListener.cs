@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
 using System.Threading.Channels;
+using Kapell.Etcd.Server.Http2;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
@@ -30,17 +31,23 @@ internal sealed class LoopTransport(IOptions<SocketTransportOptions> options, IL
 
     public ValueTask<IConnectionListener> BindAsync(EndPoint endpoint, CancellationToken cancellationToken = default)
     {
-        Socket socket;
+        Socket? socket = null;
         try
         {
             socket = options.Value.CreateBoundListenSocket(endpoint);
+            socket.Listen(options.Value.Backlog);
         }
-        catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+        catch (SocketException e)
         {
-            throw new AddressInUseException(e.Message, e);
+            socket?.Dispose();
+            if (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
+            {
+                throw new AddressInUseException(e.Message, e);
+            }
+
+            throw;
         }
 
-        socket.Listen(options.Value.Backlog);
         return ValueTask.FromResult<IConnectionListener>(new LoopListener(socket, _loops, options.Value, logs, time));
     }
 
@@ -50,8 +57,6 @@ internal sealed class LoopTransport(IOptions<SocketTransportOptions> options, IL
 /// <summary>Takes connections, and gives out those that have said what they speak.</summary>
 internal sealed class LoopListener : IConnectionListener
 {
-    // Nobody says anything: a port scan, or a connection kept for later and forgotten.
-    private static readonly TimeSpan FirstBytesTimeout = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan TooManyWait = TimeSpan.FromMilliseconds(100);
 
@@ -61,7 +66,7 @@ internal sealed class LoopListener : IConnectionListener
     private readonly TimeProvider _time;
     private readonly SocketConnectionContextFactory _others;
     private readonly Channel<ConnectionContext> _decided = Channel.CreateUnbounded<ConnectionContext>();
-    private readonly ConcurrentDictionary<LoopConnection, bool> _undecided = new();
+    private readonly ConcurrentDictionary<LoopConnection, long> _undecided = new(); // And when they came, a timestamp.
     private readonly CancellationTokenSource _stopping = new();
     private readonly ITimer _looks;
     private readonly Task _accepting;
@@ -145,8 +150,8 @@ internal sealed class LoopListener : IConnectionListener
                 socket.NoDelay = true;
             }
 
-            LoopConnection connection = new(socket, _loops[_accepted++ % _loops.Length], _time.GetTimestamp(), Decided);
-            _undecided[connection] = true;
+            LoopConnection connection = new(socket, _loops[_accepted++ % _loops.Length], Decided);
+            _undecided[connection] = _time.GetTimestamp();
             connection.Begin();
         }
         catch (SocketException)
@@ -185,13 +190,16 @@ internal sealed class LoopListener : IConnectionListener
         }
     }
 
-    private void EndSilent() => EndUndecided(_time.GetTimestamp() - (long)(FirstBytesTimeout.TotalSeconds * _time.TimestampFrequency));
+    private void EndSilent() => EndUndecided(_time.GetTimestamp() - (long)(FirstBytes.Timeout.TotalSeconds * _time.TimestampFrequency));
 
     private void EndUndecided(long since)
     {
-        foreach (LoopConnection connection in _undecided.Keys.Where(c => c.Since <= since))
+        foreach ((LoopConnection connection, long came) in _undecided)
         {
-            connection.EndUnlessDecided();
+            if (came <= since)
+            {
+                connection.EndUnlessDecided();
+            }
         }
     }
 }

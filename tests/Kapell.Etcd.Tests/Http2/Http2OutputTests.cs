@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using Kapell.Etcd.Server.Http2;
+using Microsoft.AspNetCore.Connections;
 using Xunit;
 
 namespace Kapell.Etcd.Tests.Http2;
@@ -16,7 +17,7 @@ public sealed class Http2OutputTests
 
     public Http2OutputTests()
     {
-        _output = new Http2Output(new PipeSink(_wire.Writer), static _ => { }, static _ => { });
+        _output = new Http2Output(new PipeTransport(new DefaultConnectionContext("test") { Transport = new Http2Peer.Duplex(_wire.Reader, _wire.Writer) }), static _ => { }, static _ => { });
         _output.Allow(null, 1 << 30);
     }
 

@@ -93,7 +93,7 @@ internal sealed class Http2Peer
         }
     }
 
-    private sealed record Duplex(PipeReader Input, PipeWriter Output) : IDuplexPipe;
+    internal sealed record Duplex(PipeReader Input, PipeWriter Output) : IDuplexPipe;
 
     private sealed class Request(IHttp2Responder responder, Http2Stream stream, byte[]? answer, Task when, bool endless) : IHttp2Request
     {
