@@ -15,8 +15,14 @@ internal sealed class FrameworkLogs(ILoggerFactory logs) : ILoggerFactory
         ILogger logger = logs.CreateLogger(categoryName);
         if (categoryName == "Microsoft.AspNetCore.Server.Kestrel")
         {
-            // Warns that HTTP/2 needs TLS, which is not so here: see ProtocolSniffer.
+            // Warns that HTTP/2 needs TLS, which is not so here: see Http2Port.
             return new AtLeast(logger, LogLevel.Error);
+        }
+
+        if (categoryName == "Microsoft.Extensions.Hosting.Internal.Host")
+        {
+            // What keeps a server from its start is thrown besides, and said in a line by whoever started it; here it would be a page of calls.
+            return new AtLeast(logger, LogLevel.Critical);
         }
 
         bool framework = categoryName.StartsWith("Microsoft.", StringComparison.Ordinal)
