@@ -305,8 +305,8 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return waiter.Task;
     }
 
-    /// <summary>Renews a lease by the clock of now; see <see cref="Replica.RenewLease"/>. What follows is short.</summary>
-    internal Task<LeaseRenewal> RenewLeaseAsync(long id, CancellationToken cancellation)
+    /// <summary>Renews leases by the clock of now; see <see cref="Replica.RenewLease"/>. What follows is short.</summary>
+    internal Task<LeaseRenewal> RenewLeasesAsync(long[] ids, CancellationToken cancellation)
     {
         if (cancellation.IsCancellationRequested)
         {
@@ -314,7 +314,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         }
 
         PromptAnswers.Outcome<LeaseRenewal> outcome = new(_prompt);
-        Post(new Renewal(id, outcome));
+        Post(new Renewal(ids, outcome));
         if (_stopping)
         {
             outcome.Set(LeaseRenewal.Refused(EtcdError.Stopped));
@@ -325,14 +325,24 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
 
     private void Renew(Renewal renewal)
     {
-        LeaseRenewal result = default;
+        LeaseRenewal result = LeaseRenewal.Refused(EtcdError.NotLeader);
         Own(() =>
         {
             // The turn may have begun before the client asked, and its time must not be less than it was told.
             _replica.SetTime(NowMilliseconds);
-            result = _replica.RenewLease(renewal.Id, out bool proven) is { } ttl
-                ? new LeaseRenewal(null, ttl, proven, _replica.Raft.Term, _replica.Applier.Store.Revision)
-                : LeaseRenewal.Refused(EtcdError.NotLeader);
+            long[] ttls = new long[renewal.Ids.Length];
+            bool proven = true;
+            for (int i = 0; i < ttls.Length; i++)
+            {
+                if (_replica.RenewLease(renewal.Ids[i], out bool certain) is not { } ttl)
+                {
+                    return;
+                }
+
+                (ttls[i], proven) = (ttl, proven && certain);
+            }
+
+            result = new LeaseRenewal(null, ttls, proven, _replica.Raft.Term, _replica.Applier.Store.Revision);
         });
         renewal.Outcome.Set(result);
     }
@@ -768,7 +778,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         public static readonly ClockMark Instance = new();
     }
 
-    private sealed record Renewal(long Id, IOutcome<LeaseRenewal> Outcome);
+    private sealed record Renewal(long[] Ids, IOutcome<LeaseRenewal> Outcome);
 
     private sealed record Persisted(ulong Number);
 

@@ -25,41 +25,102 @@ public sealed class LeaderCalls
     private readonly ReplicaHost _host;
     private readonly PeerTransport? _transport;
     private readonly ConcurrentDictionary<string, long> _failedPromotions = new(StringComparer.Ordinal); // By words of our own: few.
+    private readonly ForwardedRenewals _forwarded;
     private long _promotions;
 
-    internal LeaderCalls(ReplicaHost host, PeerTransport? transport) => (_host, _transport) = (host, transport);
+    internal LeaderCalls(ReplicaHost host, PeerTransport? transport)
+    {
+        (_host, _transport) = (host, transport);
+        _forwarded = new ForwardedRenewals(AskToRenewAsync);
+    }
 
-    public Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewAsync(long id, CancellationToken cancellation) => ByLeaderAsync(
-        () => RenewHereAsync(id, cancellation), PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id },
-        LeaseKeepAliveResponse.Parser, cancellation);
+    /// <summary>Renews a lease for a client of this member; the header is this member's own.</summary>
+    public Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewAsync(long id, CancellationToken cancellation) =>
+        ByLeaderAsync(() => RenewHereAsync(id, cancellation), _ => ForwardAsync(id, cancellation), cancellation);
 
     public Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation) =>
         ByLeaderAsync(
-            () => TimesHereAsync(request, cancellation), PeerProtocol.TimeToLivePath, request, LeaseTimeToLiveResponse.Parser, cancellation);
+            () => TimesHereAsync(request, cancellation),
+            leader => AskAsync(leader, PeerProtocol.TimeToLivePath, request, LeaseTimeToLiveResponse.Parser, cancellation), cancellation);
 
     public Task<(EtcdError? Error, MemberPromoteResponse? Reply)> PromoteAsync(ulong id, CancellationToken cancellation) => ByLeaderAsync(
-        () => PromoteHereAsync(id, cancellation), PeerProtocol.PromotePath + PeerProtocol.Hex(id), new MemberPromoteRequest { ID = id },
-        MemberPromoteResponse.Parser, cancellation);
+        () => PromoteHereAsync(id, cancellation),
+        leader => AskAsync(
+            leader, PeerProtocol.PromotePath + PeerProtocol.Hex(id), new MemberPromoteRequest { ID = id }, MemberPromoteResponse.Parser, cancellation),
+        cancellation);
 
+    /// <summary>For a member that follows and is older than <see cref="PeerProtocol.RenewalsPath"/>, and for clients of this one.</summary>
     internal async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewHereAsync(long id, CancellationToken cancellation)
     {
-        LeaseRenewal renewal = await _host.RenewLeaseAsync(id, cancellation);
-        if (renewal.Error is not null)
-        {
-            return (renewal.Error, null);
-        }
+        LeaseRenewal renewal = await RenewByLeaderAsync([id], cancellation);
+        return renewal.Error is not null ? (renewal.Error, null) : (null, Renewed(id, renewal.Ttls[0], renewal.Revision));
+    }
+
+    /// <summary>For a member that follows.</summary>
+    internal async Task<(EtcdError? Error, LeasesRenewed? Reply)> RenewHereAsync(LeasesRenewal request, CancellationToken cancellation)
+    {
+        LeaseRenewal renewal = await RenewByLeaderAsync([.. request.Ids], cancellation);
+        return renewal.Error is not null ? (renewal.Error, null) : (null, new LeasesRenewed { Ttls = { renewal.Ttls } });
+    }
+
+    private async Task<LeaseRenewal> RenewByLeaderAsync(long[] ids, CancellationToken cancellation)
+    {
+        LeaseRenewal renewal = await _host.RenewLeasesAsync(ids, cancellation);
 
         // One that was deposed without knowing, after a pause perhaps, must not promise what the next leader does not know of. Whoever is
         // elected after this gives every lease its whole time from then on, which is later (etcd: v3_server.go ensureLeadership). A follower
         // gets through the barrier too, by the next leader.
-        if (!renewal.Proven
+        bool deposed = renewal is { Error: null, Proven: false }
             && (await _host.ReadBarrierAsync(cancellation, prompt: true) is not null
-                || _host.Reading(() => _host.Replica.Raft.Role != Role.Leader || _host.Replica.Raft.Term != renewal.Term)))
+                || _host.Reading(() => _host.Replica.Raft.Role != Role.Leader || _host.Replica.Raft.Term != renewal.Term));
+        return deposed ? LeaseRenewal.Refused(EtcdError.NotLeader) : renewal;
+    }
+
+    private LeaseKeepAliveResponse Renewed(long id, long ttl, long revision) => new() { Header = _host.Header.ToMessage(revision), ID = id, TTL = ttl };
+
+    // etcd: api/v3rpc/lease.go leaseKeepAlive: the revision is that of before the renewal.
+    private async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply, HttpStatusCode Code)> ForwardAsync(long id, CancellationToken cancellation)
+    {
+        long revision = _host.Reading(() => _host.Store.Revision);
+        (EtcdError? error, long ttl) = await _forwarded.RenewAsync(id, cancellation);
+        return (error, error is null ? Renewed(id, ttl, revision) : null, HttpStatusCode.OK);
+    }
+
+    // NotLeader: to be tried again.
+    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewAsync(long[] ids)
+    {
+        MemberId leader = _host.Replica.Raft.Leader;
+        if (leader.IsNone || leader == _host.Replica.Raft.Id)
         {
-            return (EtcdError.NotLeader, null);
+            return (EtcdError.NotLeader, []);
         }
 
-        return (null, new LeaseKeepAliveResponse { Header = _host.Header.ToMessage(renewal.Revision), ID = id, TTL = renewal.Ttl });
+        using CancellationTokenSource late = new(Patience, _host.Time);
+        try
+        {
+            LeasesRenewal request = new() { Ids = { ids } };
+            (EtcdError? error, LeasesRenewed? reply, HttpStatusCode code) = await AskAsync(
+                leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, late.Token);
+            return code switch
+            {
+                HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, reply.Ttls),
+                HttpStatusCode.Conflict => (error, []),
+                HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids, late.Token), // It is older than this path.
+                _ => (EtcdError.NotLeader, []),
+            };
+        }
+        catch (OperationCanceledException)
+        {
+            return (EtcdError.NotLeader, []);
+        }
+    }
+
+    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewEachAsync(MemberId leader, long[] ids, CancellationToken cancellation)
+    {
+        var answers = await Task.WhenAll(ids.Select(id => AskAsync(
+            leader, PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id }, LeaseKeepAliveResponse.Parser, cancellation)));
+        return Array.TrueForAll(answers, static a => a.Reply is not null) ? (null, [.. answers.Select(static a => a.Reply!.TTL)])
+            : (EtcdError.NotLeader, []);
     }
 
     internal async Task<(EtcdError? Error, LeaseTimeToLiveResponse? Reply)> TimesHereAsync(LeaseTimeToLiveRequest request, CancellationToken cancellation)
@@ -156,8 +217,9 @@ public sealed class LeaderCalls
     }
 
     private async Task<(EtcdError? Error, T? Reply)> ByLeaderAsync<T>(
-        Func<Task<(EtcdError? Error, T? Reply)>> here, string path, IMessage request, MessageParser<T> parser, CancellationToken cancellation)
-        where T : class, IMessage<T>
+        Func<Task<(EtcdError? Error, T? Reply)>> here, Func<MemberId, Task<(EtcdError? Error, T? Reply, HttpStatusCode Code)>> ask,
+        CancellationToken cancellation)
+        where T : class
     {
         long begun = _host.Time.GetTimestamp();
         EtcdError last = EtcdError.NoLeader;
@@ -174,8 +236,8 @@ public sealed class LeaderCalls
             }
             else if (!leader.IsNone && _transport is not null)
             {
-                (EtcdError? error, T? reply, bool answered) = await AskAsync(leader, path, request, parser, cancellation);
-                if (answered && error != EtcdError.NotLeader)
+                (EtcdError? error, T? reply, HttpStatusCode code) = await ask(leader);
+                if (code is HttpStatusCode.OK or HttpStatusCode.Conflict && error != EtcdError.NotLeader)
                 {
                     return (error, reply);
                 }
@@ -189,7 +251,8 @@ public sealed class LeaderCalls
         return (last, null);
     }
 
-    private async Task<(EtcdError? Error, T? Reply, bool Answered)> AskAsync<T>(
+    // Code: OK, the reply; Conflict, the leader's refusal; 0, nobody answered.
+    private async Task<(EtcdError? Error, T? Reply, HttpStatusCode Code)> AskAsync<T>(
         MemberId leader, string path, IMessage request, MessageParser<T> parser, CancellationToken cancellation)
         where T : class, IMessage<T>
     {
@@ -202,8 +265,8 @@ public sealed class LeaderCalls
                 using HttpResponseMessage response = await _transport.Context.Client.SendAsync(message, cancellation);
                 byte[] body = await response.Content.ReadAsByteArrayAsync(cancellation);
                 return response.StatusCode == HttpStatusCode.OK
-                    ? (null, parser.ParseFrom(body), true)
-                    : (EtcdError.FromText(System.Text.Encoding.UTF8.GetString(body)), null, response.StatusCode == HttpStatusCode.Conflict);
+                    ? (null, parser.ParseFrom(body), HttpStatusCode.OK)
+                    : (EtcdError.FromText(System.Text.Encoding.UTF8.GetString(body)), null, response.StatusCode);
             }
             catch (Exception e) when (e is HttpRequestException or InvalidProtocolBufferException)
             {
@@ -212,6 +275,6 @@ public sealed class LeaderCalls
             }
         }
 
-        return (null, null, false);
+        return (null, null, default);
     }
 }

@@ -14,6 +14,9 @@ internal static class PeerProtocol
     public const string SnapshotPath = "/kapell/raft/snapshot";
     public const string MembersPath = "/members";
     public const string ViewPath = "/kapell/cluster";
+    public const string RenewalsPath = "/kapell/leases";
+
+    /// <summary>One lease, as etcd asks for it: of members that are older than <see cref="RenewalsPath"/>.</summary>
     public const string KeepAlivePath = "/leases";
     public const string TimeToLivePath = "/leases/internal";
     public const string HashPath = "/members/hashkv";

@@ -115,6 +115,7 @@ internal sealed class PeerServer : IAsyncDisposable
             return Task.CompletedTask;
         });
         _app.MapPost(PeerProtocol.SnapshotPath, context => GuardedAsync(context, SnapshotAsync));
+        _app.MapPost(PeerProtocol.RenewalsPath, context => GuardedAsync(context, RenewalsAsync));
         _app.MapPost(PeerProtocol.KeepAlivePath, KeepAliveAsync);
         _app.MapPost(PeerProtocol.TimeToLivePath, TimeToLiveAsync);
         _app.MapPost(PeerProtocol.PromotePath + "{id}", PromoteAsync);
@@ -307,6 +308,12 @@ internal sealed class PeerServer : IAsyncDisposable
         }
     }
 
+    private async Task RenewalsAsync(HttpContext context, MemberId from)
+    {
+        LeasesRenewal request = LeasesRenewal.Parser.ParseFrom(await BodyAsync(context, ForwardedRenewals.BytesMax));
+        await AnswerAsync(context, () => _calls.RenewHereAsync(request, context.RequestAborted));
+    }
+
     private async Task KeepAliveAsync(HttpContext context)
     {
         LeaseKeepAliveRequest request = LeaseKeepAliveRequest.Parser.ParseFrom(await BodyAsync(context));
@@ -395,9 +402,9 @@ internal sealed class PeerServer : IAsyncDisposable
         json.WriteEndArray();
     }
 
-    private static async Task<byte[]> BodyAsync(HttpContext context)
+    private static async Task<byte[]> BodyAsync(HttpContext context, int bytesMax = 4096)
     {
-        byte[] buffer = new byte[4096];
+        byte[] buffer = new byte[bytesMax];
         int read = await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
         return buffer[..read];
     }

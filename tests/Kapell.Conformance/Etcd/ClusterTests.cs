@@ -76,6 +76,56 @@ public sealed class ClusterTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Leases_are_kept_alive_through_any_member(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        long[] leases = new long[40];
+        for (int i = 0; i < leases.Length; i++)
+        {
+            leases[i] = (await cluster.Leases(i % 3).LeaseGrantAsync(new LeaseGrantRequest { TTL = 60 + i }, cancellationToken: Cancellation)).ID;
+        }
+
+        int leader = await cluster.LeaderAsync();
+        for (int node = 0; node < 3; node++)
+        {
+            int here = node;
+            ulong self = (await cluster.StatusAsync(node)).Header.MemberId;
+
+            // All at once, and one that is not there among them.
+            long[] asked = [.. leases, 0x77];
+            LeaseKeepAliveResponse[] kept = await Task.WhenAll(asked.Select(id => KeepAliveAsync(cluster, here, id)));
+            Assert.Equal(asked.Zip([.. leases.Select(static (_, i) => 60L + i), 0L]), kept.Select(static k => (k.ID, k.TTL)));
+            Assert.All(kept, k => Assert.Equal((self, true), (k.Header.MemberId, k.Header.Revision > 0)));
+        }
+
+        // Whoever leads next renews them too.
+        cluster.Kill(leader);
+        int other = (leader + 1) % 3;
+        long begun = Environment.TickCount64;
+        while (true)
+        {
+            try
+            {
+                Assert.Equal(60, (await KeepAliveAsync(cluster, other, leases[0])).TTL);
+                break;
+            }
+            catch (RpcException) when (Environment.TickCount64 - begun < 30_000)
+            {
+                continue; // Nobody leads yet.
+            }
+        }
+    }
+
+    private static async Task<LeaseKeepAliveResponse> KeepAliveAsync(StoreCluster cluster, int node, long id)
+    {
+        using AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> call = cluster.Leases(node).LeaseKeepAlive(cancellationToken: Cancellation);
+        await call.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = id }, Cancellation);
+        Assert.True(await call.ResponseStream.MoveNext(Cancellation));
+        return call.ResponseStream.Current;
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task A_minority_serves_only_what_it_has(StoreKind kind)
     {
         using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
