@@ -101,6 +101,7 @@ internal static class ScaleCommand
     {
         LatencyRecorder latency = new();
         LatencyRecorder lateness = new();
+        Stalls stalls = new(Stopwatch.GetTimestamp());
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;
         async Task CompactAsync()
@@ -110,7 +111,9 @@ internal static class ScaleCommand
                 while (true)
                 {
                     await Task.Delay(options.CompactEvery.Value, compacting.Token);
+                    long asked = Stopwatch.GetTimestamp();
                     await load.CompactAsync(compacting.Token);
+                    stalls.Compacted(asked);
                     compactions++;
                 }
             }
@@ -121,7 +124,7 @@ internal static class ScaleCommand
         }
 
         Task compactor = CompactAsync();
-        await load.SteadyAsync(options.Rate.Value, options.Duration.Value, keys, latency, lateness, cancellation);
+        await load.SteadyAsync(options.Rate.Value, options.Duration.Value, keys, latency, lateness, stalls, cancellation);
         await compacting.CancelAsync();
         await compactor;
         long resident = ServerProcess.Sample(options.ServerPid.Value)?.ResidentBytes ?? 0;
@@ -132,6 +135,7 @@ internal static class ScaleCommand
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture,
             $"  sent late by the generator itself: p99 {lateness.Quantile(0.99).TotalMilliseconds:F2}, p99.9 {lateness.Quantile(0.999).TotalMilliseconds:F2}, longest {lateness.Max.TotalMilliseconds:F2} ms"));
+        await stalls.WriteAsync(output);
     }
 
     private static void WriteChart(string file, List<SizeCost> costs)

@@ -117,11 +117,11 @@ internal sealed class ScaleLoad : IDisposable
     /// Sends at the rate, whoever is late; each latency counts from when its put was due. By a thread of its own: the platform's timers are
     /// late by a millisecond or two.
     /// </summary>
-    public Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, CancellationToken cancellation) =>
+    public Task SteadyAsync(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, Stalls stalls, CancellationToken cancellation) =>
         Task.Factory.StartNew(
-            () => Steady(rate, duration, keys, latency, lateness, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
+            () => Steady(rate, duration, keys, latency, lateness, stalls, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
 
-    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, CancellationToken cancellation)
+    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, Stalls stalls, CancellationToken cancellation)
     {
         Prng prng = new(11);
         long begin = Stopwatch.GetTimestamp();
@@ -134,7 +134,7 @@ internal sealed class ScaleLoad : IDisposable
             {
                 long dueAt = begin + (long)((sent + 1.0) / rate * Stopwatch.Frequency);
                 lateness.Record(dueAt);
-                pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, cancellation));
+                pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, stalls, cancellation));
             }
 
             if (pending.Count > PendingMax)
@@ -158,10 +158,12 @@ internal sealed class ScaleLoad : IDisposable
         }
     }
 
-    private async Task TimedPutAsync(int client, long key, long dueAt, LatencyRecorder latency, CancellationToken cancellation)
+    private async Task TimedPutAsync(int client, long key, long dueAt, LatencyRecorder latency, Stalls stalls, CancellationToken cancellation)
     {
+        TimeSpan sentLate = Stopwatch.GetElapsedTime(dueAt);
         await PutAsync(client, key, cancellation);
         latency.Record(dueAt);
+        stalls.Answered(dueAt, sentLate);
     }
 
     /// <summary>A number of 48 bits for each of 32 bits, no two alike: the multiplier is odd.</summary>
