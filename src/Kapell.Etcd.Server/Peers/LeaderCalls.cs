@@ -95,7 +95,17 @@ public sealed class LeaderCalls
             return (EtcdError.NotLeader, []);
         }
 
+        // All others wait behind this request: one that stands still must not hold them up when somebody else leads.
         using CancellationTokenSource late = new(Patience, _host.Time);
+        await using ITimer watch = _host.Time.CreateTimer(
+            _ =>
+            {
+                if (_host.Replica.Raft.Leader != leader)
+                {
+                    late.Cancel();
+                }
+            },
+            null, RetryPause, RetryPause);
         try
         {
             LeasesRenewal request = new() { Ids = { ids } };

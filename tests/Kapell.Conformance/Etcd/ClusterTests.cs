@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
@@ -114,6 +115,22 @@ public sealed class ClusterTests
                 continue; // Nobody leads yet.
             }
         }
+    }
+
+    /// <summary>What was under way to it, and what came behind that, is asked of the next leader, and not when some bound of time is over.</summary>
+    [Fact]
+    public async Task A_leader_that_stands_still_does_not_hold_up_renewals()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3);
+        int leader = await cluster.LeaderAsync();
+        int other = (leader + 1) % 3;
+        long lease = (await cluster.Leases(other).LeaseGrantAsync(new LeaseGrantRequest { TTL = 60 }, cancellationToken: Cancellation)).ID;
+        Assert.Equal(60, (await KeepAliveAsync(cluster, other, lease)).TTL);
+        cluster.Freeze(leader);
+        Stopwatch watch = Stopwatch.StartNew();
+        LeaseKeepAliveResponse[] kept = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => KeepAliveAsync(cluster, other, lease)));
+        Assert.All(kept, static k => Assert.Equal(60, k.TTL));
+        Assert.InRange(watch.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(4.5));
     }
 
     private static async Task<LeaseKeepAliveResponse> KeepAliveAsync(StoreCluster cluster, int node, long id)

@@ -93,11 +93,10 @@ internal sealed class ProgramRun : IDisposable
     }
 
     /// <summary>Asks it to end (SIGTERM).</summary>
-    public void Terminate()
-    {
-        using Process kill = Process.Start("kill", ["-TERM", Id.ToString(CultureInfo.InvariantCulture)]);
-        kill.WaitForExit();
-    }
+    public void Terminate() => Signal("-TERM");
+
+    /// <summary>It stands still from now on (SIGSTOP), its connections stay.</summary>
+    public void Freeze() => Signal("-STOP");
 
     public void Kill()
     {
@@ -119,6 +118,12 @@ internal sealed class ProgramRun : IDisposable
         Kill();
         _process.WaitForExit();
         _process.Dispose();
+    }
+
+    private void Signal(string name)
+    {
+        using Process kill = Process.Start("kill", [name, Id.ToString(CultureInfo.InvariantCulture)]);
+        kill.WaitForExit();
     }
 
     private void Keep(StringBuilder into, string? line)

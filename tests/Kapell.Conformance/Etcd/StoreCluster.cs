@@ -129,6 +129,8 @@ internal sealed class StoreCluster : IDisposable
         _nodes[node].Run = null;
     }
 
+    public void Freeze(int node) => _nodes[node].Run?.Freeze();
+
     public void Wipe(int node) => Directory.Delete(DataOf(node), recursive: true);
 
     /// <summary>A further node, to be started when the cluster has been told of it.</summary>
