@@ -95,40 +95,22 @@ public sealed class LeaderCalls
             return (EtcdError.NotLeader, []);
         }
 
-        // All others wait behind this request: one that stands still must not hold them up when somebody else leads.
-        using CancellationTokenSource late = new(Patience, _host.Time);
-        await using ITimer watch = _host.Time.CreateTimer(
-            _ =>
-            {
-                if (_host.Replica.Raft.Leader != leader)
-                {
-                    late.Cancel();
-                }
-            },
-            null, RetryPause, RetryPause);
-        try
+        LeasesRenewal request = new() { Ids = { ids } };
+        (EtcdError? error, LeasesRenewed? reply, HttpStatusCode code) = await AskAsync(
+            leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, CancellationToken.None);
+        return code switch
         {
-            LeasesRenewal request = new() { Ids = { ids } };
-            (EtcdError? error, LeasesRenewed? reply, HttpStatusCode code) = await AskAsync(
-                leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, late.Token);
-            return code switch
-            {
-                HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, reply.Ttls),
-                HttpStatusCode.Conflict => (error, []),
-                HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids, late.Token), // It is older than this path.
-                _ => (EtcdError.NotLeader, []),
-            };
-        }
-        catch (OperationCanceledException)
-        {
-            return (EtcdError.NotLeader, []);
-        }
+            HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, reply.Ttls),
+            HttpStatusCode.Conflict => (error, []),
+            HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids), // It is older than this path.
+            _ => (EtcdError.NotLeader, []),
+        };
     }
 
-    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewEachAsync(MemberId leader, long[] ids, CancellationToken cancellation)
+    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewEachAsync(MemberId leader, long[] ids)
     {
         var answers = await Task.WhenAll(ids.Select(id => AskAsync(
-            leader, PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id }, LeaseKeepAliveResponse.Parser, cancellation)));
+            leader, PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id }, LeaseKeepAliveResponse.Parser, CancellationToken.None)));
         return Array.TrueForAll(answers, static a => a.Reply is not null) ? (null, [.. answers.Select(static a => a.Reply!.TTL)])
             : (EtcdError.NotLeader, []);
     }
@@ -266,14 +248,26 @@ public sealed class LeaderCalls
         MemberId leader, string path, IMessage request, MessageParser<T> parser, CancellationToken cancellation)
         where T : class, IMessage<T>
     {
+        // One that stands still must not hold up who waits when somebody else leads.
+        using CancellationTokenSource late = new(Patience, _host.Time);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, cancellation);
+        await using ITimer watch = _host.Time.CreateTimer(
+            _ =>
+            {
+                if (_host.Replica.Raft.Leader != leader)
+                {
+                    late.Cancel();
+                }
+            },
+            null, RetryPause, RetryPause);
         foreach (string url in _transport!.UrlsOf(leader.Value))
         {
             try
             {
                 using HttpRequestMessage message = _transport.Context.Request(HttpMethod.Post, url, path, leader);
                 message.Content = new ByteArrayContent(request.ToByteArray());
-                using HttpResponseMessage response = await _transport.Context.Client.SendAsync(message, cancellation);
-                byte[] body = await response.Content.ReadAsByteArrayAsync(cancellation);
+                using HttpResponseMessage response = await _transport.Context.Client.SendAsync(message, either.Token);
+                byte[] body = await response.Content.ReadAsByteArrayAsync(either.Token);
                 return response.StatusCode == HttpStatusCode.OK
                     ? (null, parser.ParseFrom(body), HttpStatusCode.OK)
                     : (EtcdError.FromText(System.Text.Encoding.UTF8.GetString(body)), null, response.StatusCode);
@@ -282,6 +276,10 @@ public sealed class LeaderCalls
             {
                 // The next address, or the next try.
                 continue;
+            }
+            catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+            {
+                break;
             }
         }
 
