@@ -404,7 +404,7 @@ internal sealed class PeerServer : IAsyncDisposable
 
     private static async Task<byte[]> BodyAsync(HttpContext context, int bytesMax = 4096)
     {
-        byte[] buffer = new byte[bytesMax];
+        byte[] buffer = new byte[Math.Min(bytesMax, context.Request.ContentLength ?? bytesMax)];
         int read = await context.Request.Body.ReadAtLeastAsync(buffer, buffer.Length, throwOnEndOfStream: false, context.RequestAborted);
         return buffer[..read];
     }
