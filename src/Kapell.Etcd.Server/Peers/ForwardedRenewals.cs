@@ -1,3 +1,4 @@
+using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Replication;
 
@@ -8,10 +9,10 @@ namespace Kapell.Etcd.Server.Peers;
 /// asked for when it began: the more clients there are, the less does a renewal cost either member. etcd: a request each.
 /// </summary>
 /// <param name="ask">
-/// Asks the leader: the TTLs in the order of the leases; an error with which to try again when it does not lead, or did not answer.
+/// Asks the leader: the replies in the order of the leases; an error with which to try again when it does not lead, or did not answer.
 /// Must end within a bound of time.
 /// </param>
-internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, IReadOnlyList<long> Ttls)>> ask)
+internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)>> ask)
 {
     /// <summary>Leases that one request may be for.</summary>
     public const int Most = 4096;
@@ -23,8 +24,8 @@ internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, IRe
     private readonly List<Waiting> _waiting = [];
     private bool _asking;
 
-    /// <summary>The TTL in seconds, 0 when there is no such lease; or the error of the request.</summary>
-    public Task<(EtcdError? Error, long Ttl)> RenewAsync(long id, CancellationToken cancellation)
+    /// <summary>The reply, or the error of the request.</summary>
+    public Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply)> RenewAsync(long id, CancellationToken cancellation)
     {
         Waiting one = new(id);
         lock (_lock)
@@ -49,8 +50,8 @@ internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, IRe
         {
             try
             {
-                (EtcdError? error, IReadOnlyList<long> ttls) = await ask(Array.ConvertAll(some, static w => w.Id));
-                Tell(some, error, ttls);
+                (EtcdError? error, LeaseKeepAliveResponse[] replies) = await ask(Array.ConvertAll(some, static w => w.Id));
+                Tell(some, error, replies);
             }
             catch (Exception e)
             {
@@ -73,12 +74,12 @@ internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, IRe
     }
 
     // What follows is short, and goes out as one batch.
-    private static void Tell(Waiting[] some, EtcdError? error, IReadOnlyList<long> ttls)
+    private static void Tell(Waiting[] some, EtcdError? error, LeaseKeepAliveResponse[] replies)
     {
         bool batch = WorkBatch.TryBegin();
         for (int i = 0; i < some.Length; i++)
         {
-            some[i].TrySetResult((error, error is null ? ttls[i] : 0));
+            some[i].TrySetResult((error, error is null ? replies[i] : null));
         }
 
         if (batch)
@@ -87,7 +88,7 @@ internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, IRe
         }
     }
 
-    private sealed class Waiting(long id) : TaskCompletionSource<(EtcdError? Error, long Ttl)>
+    private sealed class Waiting(long id) : TaskCompletionSource<(EtcdError? Error, LeaseKeepAliveResponse? Reply)>
     {
         public long Id => id;
     }

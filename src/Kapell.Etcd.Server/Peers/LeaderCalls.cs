@@ -78,16 +78,14 @@ public sealed class LeaderCalls
 
     private LeaseKeepAliveResponse Renewed(long id, long ttl, long revision) => new() { Header = _host.Header.ToMessage(revision), ID = id, TTL = ttl };
 
-    // etcd: api/v3rpc/lease.go leaseKeepAlive: the revision is that of before the renewal.
     private async Task<(EtcdError? Error, LeaseKeepAliveResponse? Reply, HttpStatusCode Code)> ForwardAsync(long id, CancellationToken cancellation)
     {
-        long revision = _host.Reading(() => _host.Store.Revision);
-        (EtcdError? error, long ttl) = await _forwarded.RenewAsync(id, cancellation);
-        return (error, error is null ? Renewed(id, ttl, revision) : null, HttpStatusCode.OK);
+        (EtcdError? error, LeaseKeepAliveResponse? reply) = await _forwarded.RenewAsync(id, cancellation);
+        return (error, reply, HttpStatusCode.OK);
     }
 
     // NotLeader: to be tried again.
-    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewAsync(long[] ids)
+    private async Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)> AskToRenewAsync(long[] ids)
     {
         MemberId leader = _host.Replica.Raft.Leader;
         if (leader.IsNone || leader == _host.Replica.Raft.Id)
@@ -95,23 +93,26 @@ public sealed class LeaderCalls
             return (EtcdError.NotLeader, []);
         }
 
+        // etcd: api/v3rpc/lease.go leaseKeepAlive: the revision is this member's, of before the renewal.
+        long revision = _host.Reading(() => _host.Store.Revision);
         LeasesRenewal request = new() { Ids = { ids } };
         (EtcdError? error, LeasesRenewed? reply, HttpStatusCode code) = await AskAsync(
             leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, CancellationToken.None);
         return code switch
         {
-            HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, reply.Ttls),
+            HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, [.. ids.Zip(reply.Ttls, (id, ttl) => Renewed(id, ttl, revision))]),
             HttpStatusCode.Conflict => (error, []),
-            HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids), // It is older than this path.
+            HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids, revision), // It is older than this path.
             _ => (EtcdError.NotLeader, []),
         };
     }
 
-    private async Task<(EtcdError? Error, IReadOnlyList<long> Ttls)> AskToRenewEachAsync(MemberId leader, long[] ids)
+    private async Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)> AskToRenewEachAsync(MemberId leader, long[] ids, long revision)
     {
         var answers = await Task.WhenAll(ids.Select(id => AskAsync(
             leader, PeerProtocol.KeepAlivePath, new LeaseKeepAliveRequest { ID = id }, LeaseKeepAliveResponse.Parser, CancellationToken.None)));
-        return Array.TrueForAll(answers, static a => a.Reply is not null) ? (null, [.. answers.Select(static a => a.Reply!.TTL)])
+        return Array.TrueForAll(answers, static a => a.Reply is not null)
+            ? (null, Array.ConvertAll(answers, a => Renewed(a.Reply!.ID, a.Reply.TTL, revision)))
             : (EtcdError.NotLeader, []);
     }
 
