@@ -183,7 +183,7 @@ public static class EtcdCommand
         loaded.Replica.Applier.Tokens.Lifetime = options.Auth.SimpleTokenLifetime;
         SnapshotReceiver receiver = new(disk, settings.CheckpointDirectory, loaded.Replica.ClusterId, host.Times, time);
         receiver.CleanUp();
-        LeaderCalls leader = new(host, transport);
+        LeaderCalls leader = new(host, transport, prng.NextUInt64());
         MembershipRules rules = new(host, options.StrictReconfigCheck, transport.ConnectedFor, prng.Split()) { VotersMin = options.VotersMin };
         await using PeerServer peerServer =
             await PeerServer.StartAsync(options.ListenPeerUrls, options.ReusesPorts, peerTls, options.PeerTls.ChecksCallerAddress ? CallerAddresses.OfMachine(time) : null, host, transport, receiver, leader, logs, stopping);

@@ -86,10 +86,10 @@ public sealed class HostileInputTests
     public void A_forwarded_proposal_that_is_no_command_does_not_get_into_the_log()
     {
         byte[] put = new Command(1, CommandKind.Put, new PutRequest { Key = ByteString.CopyFromUtf8("k") }).Encode();
-        Assert.True(PeerServer.IsCommand(new ProposedEntry(EntryKind.Normal, put)));
-        Assert.False(PeerServer.IsCommand(new ProposedEntry(EntryKind.Normal, put.AsMemory(0, put.Length - 1))));
-        Assert.False(PeerServer.IsCommand(new ProposedEntry(EntryKind.Normal, new byte[3])));
-        Assert.False(PeerServer.IsCommand(new ProposedEntry(EntryKind.ConfChange, new byte[] { 1, 200 })));
+        Assert.True(PeerReceiver.IsCommand(new ProposedEntry(EntryKind.Normal, put)));
+        Assert.False(PeerReceiver.IsCommand(new ProposedEntry(EntryKind.Normal, put.AsMemory(0, put.Length - 1))));
+        Assert.False(PeerReceiver.IsCommand(new ProposedEntry(EntryKind.Normal, new byte[3])));
+        Assert.False(PeerReceiver.IsCommand(new ProposedEntry(EntryKind.ConfChange, new byte[] { 1, 200 })));
         Assert.Throws<InvalidDataException>(() => Command.Decode(put.AsSpan(0, put.Length - 1)));
     }
 

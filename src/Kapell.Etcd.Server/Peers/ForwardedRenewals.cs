@@ -12,13 +12,13 @@ namespace Kapell.Etcd.Server.Peers;
 /// Asks the leader: the replies in the order of the leases; an error with which to try again when it does not lead, or did not answer.
 /// Must end within a bound of time.
 /// </param>
-internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)>> ask)
+internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)>> ask) : IDeferred
 {
     /// <summary>Leases that one request may be for.</summary>
     public const int Most = 4096;
 
-    /// <summary>What such a request is long at most.</summary>
-    public const int BytesMax = (Most * 10) + 16;
+    /// <summary>What such a request, or its answer with a reason, is long at most.</summary>
+    public const int BytesMax = (Most * 10) + 512;
 
     private readonly Lock _lock = new(); // Guards the two below.
     private readonly List<Waiting> _waiting = [];
@@ -39,26 +39,43 @@ internal sealed class ForwardedRenewals(Func<long[], Task<(EtcdError? Error, Lea
             _asking = true;
         }
 
-        // Not on this thread: what else its batch has for us comes first, and goes along.
-        _ = Task.Run(AskAsync, CancellationToken.None);
+        Begin();
         return one.Task.WaitAsync(cancellation);
     }
 
-    private async Task AskAsync()
+    /// <summary>By the thread that ends the batch, or one of the pool.</summary>
+    void IDeferred.Run()
     {
-        while (Take() is { Length: > 0 } some)
+        Waiting[] some = Take();
+        if (some.Length > 0)
         {
-            try
-            {
-                (EtcdError? error, LeaseKeepAliveResponse[] replies) = await ask(Array.ConvertAll(some, static w => w.Id));
-                Tell(some, error, replies);
-            }
-            catch (Exception e)
-            {
-                // Whoever waits is told, and those who come later are asked for.
-                Array.ForEach(some, w => w.TrySetException(e));
-            }
+            _ = AskAsync(some);
         }
+    }
+
+    // At the end of this thread's batch: what else it has for us comes first, and goes along.
+    private void Begin()
+    {
+        if (!WorkBatch.TakesTurn(this))
+        {
+            ThreadPool.UnsafeQueueUserWorkItem(static renewals => ((IDeferred)renewals).Run(), this, preferLocal: false);
+        }
+    }
+
+    private async Task AskAsync(Waiting[] some)
+    {
+        try
+        {
+            (EtcdError? error, LeaseKeepAliveResponse[] replies) = await ask(Array.ConvertAll(some, static w => w.Id));
+            Tell(some, error, replies);
+        }
+        catch (Exception e)
+        {
+            // Whoever waits is told, and those who come later are asked for.
+            Array.ForEach(some, w => w.TrySetException(e));
+        }
+
+        Begin();
     }
 
     private Waiting[] Take()

@@ -19,6 +19,9 @@ public sealed class LeaderCalls
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan RetryPause = TimeSpan.FromMilliseconds(50);
 
+    // Of a stream on which the answer may have been lost: then it is asked for by a request of HTTP, which hears of that.
+    private static readonly TimeSpan StreamPatience = TimeSpan.FromSeconds(1);
+
     // etcd: server.go readyPercentThreshold
     private const double ReadyShare = 0.9;
 
@@ -26,11 +29,14 @@ public sealed class LeaderCalls
     private readonly PeerTransport? _transport;
     private readonly ConcurrentDictionary<string, long> _failedPromotions = new(StringComparer.Ordinal); // By words of our own: few.
     private readonly ForwardedRenewals _forwarded;
+    private volatile Question? _question; // The one on a stream that waits for its answer.
+    private ulong _lastQuestion;
     private long _promotions;
 
-    internal LeaderCalls(ReplicaHost host, PeerTransport? transport)
+    /// <param name="firstQuestion">Random: a late answer to an earlier life of this member must not be taken for one to this.</param>
+    internal LeaderCalls(ReplicaHost host, PeerTransport? transport, ulong firstQuestion)
     {
-        (_host, _transport) = (host, transport);
+        (_host, _transport, _lastQuestion) = (host, transport, firstQuestion);
         _forwarded = new ForwardedRenewals(AskToRenewAsync);
     }
 
@@ -96,15 +102,54 @@ public sealed class LeaderCalls
         // etcd: api/v3rpc/lease.go leaseKeepAlive: the revision is this member's, of before the renewal.
         long revision = _host.Reading(() => _host.Store.Revision);
         LeasesRenewal request = new() { Ids = { ids } };
-        (EtcdError? error, LeasesRenewed? reply, HttpStatusCode code) = await AskAsync(
-            leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, CancellationToken.None);
+        LeasesRenewed? reply = await AskOnStreamAsync(leader, request);
+        EtcdError? error = reply is { Error.Length: > 0 } ? EtcdError.FromText(reply.Error) : null;
+        HttpStatusCode code = error is null ? HttpStatusCode.OK : HttpStatusCode.Conflict;
+        if (reply is null && _host.Replica.Raft.Leader == leader)
+        {
+            (error, reply, code) = await AskAsync(leader, PeerProtocol.RenewalsPath, request, LeasesRenewed.Parser, CancellationToken.None);
+        }
+
         return code switch
         {
-            HttpStatusCode.OK when reply!.Ttls.Count == ids.Length => (null, [.. ids.Zip(reply.Ttls, (id, ttl) => Renewed(id, ttl, revision))]),
+            HttpStatusCode.OK when reply?.Ttls.Count == ids.Length => (null, [.. ids.Zip(reply.Ttls, (id, ttl) => Renewed(id, ttl, revision))]),
             HttpStatusCode.Conflict => (error, []),
             HttpStatusCode.NotFound => await AskToRenewEachAsync(leader, ids, revision), // It is older than this path.
             _ => (EtcdError.NotLeader, []),
         };
+    }
+
+    /// <summary>The answer of the leader to what <see cref="PeerTransport.TryAsk"/> sent it.</summary>
+    internal void Answered(MemberId from, LeasesRenewed answer)
+    {
+        if (_question is { } question && question.Number == answer.Number && question.Leader == from)
+        {
+            question.TrySetResult(answer);
+        }
+    }
+
+    // Null: it must be asked in another way, or somebody else leads. One at a time.
+    private async Task<LeasesRenewed?> AskOnStreamAsync(MemberId leader, LeasesRenewal request)
+    {
+        request.Number = unchecked(++_lastQuestion);
+        Question question = new(leader, request.Number);
+        _question = question;
+        if (!_transport!.TryAsk(leader, request))
+        {
+            return null;
+        }
+
+        long began = _host.Time.GetTimestamp();
+        using ITimer watch = _host.Time.CreateTimer(
+            _ =>
+            {
+                if (_host.Replica.Raft.Leader != leader || _host.Time.GetElapsedTime(began) > StreamPatience)
+                {
+                    question.TrySetResult(null);
+                }
+            },
+            null, RetryPause, RetryPause);
+        return await question.Task;
     }
 
     private async Task<(EtcdError? Error, LeaseKeepAliveResponse[] Replies)> AskToRenewEachAsync(MemberId leader, long[] ids, long revision)
@@ -285,5 +330,12 @@ public sealed class LeaderCalls
         }
 
         return (null, null, default);
+    }
+
+    private sealed class Question(MemberId leader, ulong number) : TaskCompletionSource<LeasesRenewed?>
+    {
+        public MemberId Leader => leader;
+
+        public ulong Number => number;
     }
 }

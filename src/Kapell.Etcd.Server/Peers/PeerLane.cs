@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Net;
+using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Raft;
@@ -41,6 +42,7 @@ internal sealed class PeerLane : IAsyncDisposable
     private ArrayBufferWriter<byte> _filling = new(FirstCapacity);
     private ArrayBufferWriter<byte> _sending = new(FirstCapacity);
     private Connection? _connection;
+    private volatile bool _takesRenewals;
     private bool _isSending;
     private long _sendingSince;
     private int _nextUrl;
@@ -58,8 +60,19 @@ internal sealed class PeerLane : IAsyncDisposable
     /// <summary>For how long there has been a connection without a break; null while there is none.</summary>
     public TimeSpan? ConnectedFor => Interlocked.Read(ref _connectedSince) is var since and not NotConnected ? _context.Time.GetElapsedTime(since) : null;
 
+    /// <summary>There is a connection, to a member that understands requests to renew leases.</summary>
+    public bool TakesRenewals => _takesRenewals && IsConnected;
+
     /// <summary>Takes the message for the next <see cref="Flush"/>; false when it was dropped.</summary>
-    public bool Offer(Message message)
+    public bool Offer(Message message) => Offer(message, PeerFrame.Write);
+
+    /// <summary>As for Raft's messages. Only if <see cref="TakesRenewals"/>.</summary>
+    public bool Offer(LeasesRenewal request) => Offer(request, PeerFrame.Write);
+
+    /// <summary>As for Raft's messages. To who has asked.</summary>
+    public bool Offer(LeasesRenewed answer) => Offer(answer, PeerFrame.Write);
+
+    private bool Offer<T>(T message, Action<IBufferWriter<byte>, T> write)
     {
         lock (_lock)
         {
@@ -68,7 +81,7 @@ internal sealed class PeerLane : IAsyncDisposable
                 return false;
             }
 
-            PeerFrame.Write(_filling, message);
+            write(_filling, message);
             return true;
         }
     }
@@ -148,6 +161,7 @@ internal sealed class PeerLane : IAsyncDisposable
                 using HttpResponseMessage response = await ConnectAsync();
                 await using Stream stream = await response.Content.ReadAsStreamAsync(_stopping.Token);
                 (wasConnected, retry) = (true, RetryMin);
+                _takesRenewals = response.Headers.TryGetValues(PeerProtocol.TakesHeader, out IEnumerable<string>? takes) && takes.Contains(PeerProtocol.TakesRenewals);
                 Interlocked.Exchange(ref _connectedSince, _context.Time.GetTimestamp());
                 Say(null);
                 await ServeAsync(stream);

@@ -28,6 +28,12 @@ internal static class PeerProtocol
     public const string FromHeader = "X-Server-From";
     public const string ToHeader = "X-Raft-To";
 
+    /// <summary>What the member that takes a stream understands on it besides Raft's messages; those of older builds say nothing.</summary>
+    public const string TakesHeader = "X-Kapell-Takes";
+
+    /// <summary>In <see cref="TakesHeader"/>: requests to renew leases, and their answers.</summary>
+    public const string TakesRenewals = "renewals";
+
     /// <summary>Where the caller can be reached: one that has just joined knows nobody yet, and learns it from who calls.</summary>
     public const string UrlsHeader = "X-PeerURLs";
 

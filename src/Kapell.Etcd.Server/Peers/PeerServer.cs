@@ -37,11 +37,13 @@ internal sealed class PeerServer : IAsyncDisposable
     private readonly PeerTransport _transport;
     private readonly SnapshotReceiver _snapshots;
     private readonly LeaderCalls _calls;
+    private readonly PeerReceiver _receiver;
     private readonly ILogger _logger;
 
     private PeerServer(WebApplication app, ReplicaHost host, PeerTransport transport, SnapshotReceiver snapshots, LeaderCalls calls, ILogger logger)
     {
         (_app, _host, _transport, _snapshots, _calls, _logger) = (app, host, transport, snapshots, calls, logger);
+        _receiver = new PeerReceiver(host, transport, calls);
     }
 
     /// <exception cref="IOException">A port is taken, or an address cannot be listened on.</exception>
@@ -177,6 +179,7 @@ internal sealed class PeerServer : IAsyncDisposable
         }
 
         context.Response.Headers.Upgrade = PeerProtocol.UpgradeName;
+        context.Response.Headers[PeerProtocol.TakesHeader] = PeerProtocol.TakesRenewals;
         await using Stream stream = await upgrade.UpgradeAsync();
 
         // What the stream would read from, with a copy and three more state machines for each read.
@@ -189,7 +192,7 @@ internal sealed class PeerServer : IAsyncDisposable
                 ReadResult read = await reader.ReadAsync(context.RequestAborted);
                 ReadOnlySequence<byte> buffer = read.Buffer;
                 long there = buffer.Length;
-                while (!TakeAll(ref buffer, from))
+                while (!_receiver.TakeAll(ref buffer, from))
                 {
                     await Task.Delay(FullWait, _host.Time, context.RequestAborted);
                 }
@@ -215,56 +218,6 @@ internal sealed class PeerServer : IAsyncDisposable
         finally
         {
             await reader.CompleteAsync();
-        }
-    }
-
-    /// <summary>Takes every message that is there; false when the host is full, and the rest is to be taken later.</summary>
-    private bool TakeAll(ref ReadOnlySequence<byte> buffer, MemberId from)
-    {
-        bool batch = WorkBatch.TryBegin();
-        try
-        {
-            while (!_host.IsFull)
-            {
-                if (!PeerFrame.TryRead(ref buffer, out Message? message))
-                {
-                    return true;
-                }
-
-                if (message!.From != from)
-                {
-                    throw new InvalidDataException($"a message in the name of {message.From}");
-                }
-
-                if (message is ForwardedProposal proposal && !proposal.Entries.All(IsCommand))
-                {
-                    // In the log it would stop every member that comes to it, at every start.
-                    throw new InvalidDataException("a proposal that is no command");
-                }
-
-                _host.Received(message);
-            }
-
-            return false;
-        }
-        finally
-        {
-            if (batch)
-            {
-                WorkBatch.End();
-            }
-        }
-    }
-
-    internal static bool IsCommand(ProposedEntry entry)
-    {
-        try
-        {
-            return entry.Kind == EntryKind.ConfChange ? ConfChange.TryDecode(entry.Data, out _) : Command.Decode(entry.Data.Span).Request is not null;
-        }
-        catch (InvalidDataException)
-        {
-            return false;
         }
     }
 

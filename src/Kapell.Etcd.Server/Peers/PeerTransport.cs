@@ -78,6 +78,27 @@ internal sealed class PeerTransport : IPeerTransport, IAsyncDisposable
         }
     }
 
+    /// <summary>False when there is no stream to the member, or one of an older build that would not understand it.</summary>
+    public bool TryAsk(MemberId to, LeasesRenewal request)
+    {
+        if (!_peers.TryGetValue(to.Value, out Peer? peer) || !peer.Urgent.TakesRenewals || !peer.Urgent.Offer(request))
+        {
+            return false;
+        }
+
+        peer.Urgent.Flush();
+        return true;
+    }
+
+    /// <summary>When there is no way to the member now, it asks again.</summary>
+    public void Answer(MemberId to, LeasesRenewed answer)
+    {
+        if (_peers.TryGetValue(to.Value, out Peer? peer) && peer.Urgent.Offer(answer))
+        {
+            peer.Urgent.Flush();
+        }
+    }
+
     public void Know(ulong self, IReadOnlyCollection<Member> members, IReadOnlyCollection<ulong> removed)
     {
         _removed = removed.ToHashSet();

@@ -1,5 +1,7 @@
 using System.Buffers;
 using CsCheck;
+using Google.Protobuf;
+using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Peers;
 using Kapell.Raft;
 using Xunit;
@@ -31,7 +33,7 @@ public sealed class PeerFrameTests
         foreach (byte[] piece in wire.WrittenSpan.ToArray().Chunk(size))
         {
             ReadOnlySequence<byte> buffer = new([.. pending, .. piece]);
-            while (PeerFrame.TryRead(ref buffer, out Message? message))
+            while (PeerFrame.TryRead(ref buffer, out Message? message, out _))
             {
                 read.Add(message!);
             }
@@ -45,6 +47,35 @@ public sealed class PeerFrameTests
     });
 
     [Fact]
+    public void Requests_to_renew_leases_and_their_answers_go_between_Rafts_messages()
+    {
+        LeasesRenewal request = new() { Number = 9, Ids = { 1, 0x7000_0000_0000_0001, -1 } };
+        LeasesRenewed answer = new() { Number = 9, Ttls = { 60, 0, 5 } };
+        ArrayBufferWriter<byte> wire = new();
+        PeerFrame.Write(wire, request);
+        PeerFrame.Write(wire, Messages[0]);
+        PeerFrame.Write(wire, answer);
+
+        ReadOnlySequence<byte> buffer = new(wire.WrittenMemory);
+        Assert.True(PeerFrame.TryRead(ref buffer, out _, out IMessage? first));
+        Assert.Equal(request, first);
+        Assert.True(PeerFrame.TryRead(ref buffer, out Message? second, out IMessage? none));
+        Assert.Equal((Messages[0], null), (second, none));
+        Assert.True(PeerFrame.TryRead(ref buffer, out _, out IMessage? third));
+        Assert.Equal(answer, third);
+        Assert.True(buffer.IsEmpty);
+    }
+
+    [Fact]
+    public void A_request_for_more_leases_than_one_may_be_for_is_refused_before_it_is_read()
+    {
+        ArrayBufferWriter<byte> wire = new();
+        PeerFrame.Write(wire, new LeasesRenewal { Ids = { Enumerable.Repeat(-1L, ForwardedRenewals.Most * 2) } });
+        ReadOnlySequence<byte> buffer = new(wire.WrittenMemory);
+        Assert.Throws<InvalidDataException>(() => PeerFrame.TryRead(ref buffer, out _, out _));
+    }
+
+    [Fact]
     public void A_damaged_frame_is_no_message()
     {
         ArrayBufferWriter<byte> wire = new();
@@ -54,7 +85,7 @@ public sealed class PeerFrameTests
             byte[] bytes = wire.WrittenSpan.ToArray();
             bytes[i] ^= 0x40;
             ReadOnlySequence<byte> buffer = new(bytes);
-            Assert.Throws<InvalidDataException>(() => PeerFrame.TryRead(ref buffer, out _));
+            Assert.Throws<InvalidDataException>(() => PeerFrame.TryRead(ref buffer, out _, out _));
         }
     }
 
@@ -65,6 +96,6 @@ public sealed class PeerFrameTests
     public void A_length_out_of_bounds_is_refused(string hex)
     {
         ReadOnlySequence<byte> buffer = new(Convert.FromHexString(hex));
-        Assert.Throws<InvalidDataException>(() => PeerFrame.TryRead(ref buffer, out _));
+        Assert.Throws<InvalidDataException>(() => PeerFrame.TryRead(ref buffer, out _, out _));
     }
 }

@@ -19,7 +19,7 @@ internal sealed class PeerTarget : FuzzTarget
     public PeerTarget() : base("peer-messages")
     {
         Message[] all = Messages();
-        Corpus = [.. all.Where(static m => m is not Heartbeat).Select(m => Join([m])), Join(all), Join([all[0], all[2], all[3], all[4]])];
+        Corpus = [.. all.Where(static m => m is not Heartbeat).Select(m => Join([m])), Join(all), Join([all[0], all[2], all[3], all[4]]), Join(Renewals())];
     }
 
     public override IReadOnlyList<byte[]> Corpus { get; }
@@ -43,9 +43,12 @@ internal sealed class PeerTarget : FuzzTarget
         ReadOnlySequence<byte> buffer = new(stream.WrittenMemory);
         try
         {
-            while (PeerFrame.TryRead(ref buffer, out Message? message))
+            while (PeerFrame.TryRead(ref buffer, out Message? message, out _))
             {
-                fellow.Take(message!);
+                if (message is not null)
+                {
+                    fellow.Take(message);
+                }
             }
 
             return true;
@@ -61,11 +64,19 @@ internal sealed class PeerTarget : FuzzTarget
         }
     }
 
-    private static byte[] Join(Message[] messages) => [.. messages.SelectMany(static m =>
+    private static byte[] Join(Message[] messages) => Join(messages.Select(RaftCodec.Encode));
+
+    private static byte[] Join(IEnumerable<byte[]> bodies) => [.. bodies.SelectMany(static body => (byte[])[(byte)body.Length, (byte)(body.Length >> 8), .. body]), 1];
+
+    // What has nothing to do with Raft goes between its messages.
+    private static IEnumerable<byte[]> Renewals()
     {
-        byte[] body = RaftCodec.Encode(m);
-        return (byte[])[(byte)body.Length, (byte)(body.Length >> 8), .. body];
-    }), 1];
+        ArrayBufferWriter<byte> asked = new();
+        PeerFrame.Write(asked, new Etcd.Protocol.LeasesRenewal { Number = 7, Ids = { 1, 2, long.MaxValue } });
+        ArrayBufferWriter<byte> refused = new();
+        PeerFrame.Write(refused, new Etcd.Protocol.LeasesRenewed { Number = 7, Ttls = { 60, 0 }, Error = "etcdserver: not leader" });
+        return [asked.WrittenSpan[PeerFrame.HeadBytes..].ToArray(), refused.WrittenSpan[PeerFrame.HeadBytes..].ToArray()];
+    }
 
     private static Message[] Messages()
     {
@@ -121,7 +132,7 @@ internal sealed class PeerTarget : FuzzTarget
                 return;
             }
 
-            if (message is ForwardedProposal proposal && !proposal.Entries.All(PeerServer.IsCommand))
+            if (message is ForwardedProposal proposal && !proposal.Entries.All(PeerReceiver.IsCommand))
             {
                 throw new InvalidDataException("a proposal that is no command");
             }
