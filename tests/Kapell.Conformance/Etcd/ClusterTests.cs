@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Net;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
@@ -131,6 +133,42 @@ public sealed class ClusterTests
         LeaseKeepAliveResponse[] kept = await Task.WhenAll(Enumerable.Range(0, 10).Select(_ => KeepAliveAsync(cluster, other, lease)));
         Assert.All(kept, static k => Assert.Equal(60, k.TTL));
         Assert.InRange(watch.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(4.5));
+    }
+
+    /// <summary>Those of builds that know no such messages on the streams, while a cluster is brought to this one member by member.</summary>
+    [Fact]
+    public async Task Members_of_older_builds_ask_for_renewals_by_requests_of_HTTP()
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(StoreKind.Kapell, 3);
+        int leader = await cluster.LeaderAsync();
+        int other = (leader + 1) % 3;
+        long lease = (await cluster.Leases(other).LeaseGrantAsync(new LeaseGrantRequest { TTL = 60 }, cancellationToken: Cancellation)).ID;
+        ulong from = (await cluster.StatusAsync((leader + 2) % 3)).Header.MemberId;
+        LeasesRenewal two = new() { Ids = { lease, 0x77 } };
+        (HttpStatusCode code, byte[] body) = await AskPeerAsync(cluster, leader, "/kapell/leases", two, from);
+        Assert.Equal(HttpStatusCode.OK, code);
+        Assert.Equal([60, 0], LeasesRenewed.Parser.ParseFrom(body).Ttls);
+        (code, body) = await AskPeerAsync(cluster, leader, "/leases", new LeaseKeepAliveRequest { ID = lease }, from);
+        Assert.Equal((HttpStatusCode.OK, 60), (code, LeaseKeepAliveResponse.Parser.ParseFrom(body).TTL));
+
+        // Who does not lead, and who is no member.
+        (code, body) = await AskPeerAsync(cluster, other, "/kapell/leases", two, from);
+        Assert.Equal((HttpStatusCode.Conflict, "etcdserver: not leader"), (code, System.Text.Encoding.UTF8.GetString(body)));
+        (code, _) = await AskPeerAsync(cluster, leader, "/kapell/leases", two, from, clusterMore: 1);
+        Assert.Equal(HttpStatusCode.PreconditionFailed, code);
+    }
+
+    private static async Task<(HttpStatusCode Code, byte[] Body)> AskPeerAsync(
+        StoreCluster cluster, int node, string path, IMessage request, ulong from, ulong clusterMore = 0)
+    {
+        ResponseHeader self = (await cluster.StatusAsync(node)).Header;
+        using HttpClient client = new();
+        using ByteArrayContent content = new(request.ToByteArray());
+        content.Headers.Add("X-Etcd-Cluster-ID", (self.ClusterId + clusterMore).ToString("x", CultureInfo.InvariantCulture));
+        content.Headers.Add("X-Server-From", from.ToString("x", CultureInfo.InvariantCulture));
+        content.Headers.Add("X-Raft-To", self.MemberId.ToString("x", CultureInfo.InvariantCulture));
+        using HttpResponseMessage response = await client.PostAsync(cluster.PeerUrl(node) + path, content, Cancellation);
+        return (response.StatusCode, await response.Content.ReadAsByteArrayAsync(Cancellation));
     }
 
     private static async Task<LeaseKeepAliveResponse> KeepAliveAsync(StoreCluster cluster, int node, long id)
