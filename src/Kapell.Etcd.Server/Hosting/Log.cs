@@ -135,6 +135,12 @@ internal static partial class Log
     [LoggerMessage(EventId = 1048, Level = LogLevel.Warning, Message = "{Address} is not registered, it is tried again: {Reason}")]
     public static partial void RegistrationFailed(ILogger logger, string address, string reason);
 
+    [LoggerMessage(EventId = 1058, Level = LogLevel.Information, Message = "waiting for linearized read from cluster to recover ordering")]
+    public static partial void RecoveringOrder(ILogger logger);
+
+    [LoggerMessage(EventId = 1059, Level = LogLevel.Warning, Message = "ordering recovery failed, retrying in 1s: {Reason}")]
+    public static partial void OrderNotRecovered(ILogger logger, string reason);
+
     [LoggerMessage(EventId = 1050, Level = LogLevel.Information, Message = "discovered the initial cluster {Members}")]
     public static partial void Discovered(ILogger logger, string members);
 

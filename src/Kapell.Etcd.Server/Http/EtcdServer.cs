@@ -105,6 +105,7 @@ internal sealed class EtcdServer : IAsyncDisposable
             GatewayBinder routes = new(ApiFiles.SelectMany(static f => f.Services));
             BindApi(routes, app.Services);
             Gateway.Gateway gateway = new(routes, options.Limits, options.ConcurrentStreamsMax, host.Time, opened, app.Lifetime.ApplicationStopping);
+            app.UseWebSockets(WebSocketsOf(options));
             app.Map("/v3/{**path}", gateway.ServeAsync);
             app.Map("/v3beta/{**path}", gateway.ServeAsync);
         }
@@ -147,6 +148,18 @@ internal sealed class EtcdServer : IAsyncDisposable
         await _app.DisposeAsync();
         await _gate.DisposeAsync();
         _traces?.Dispose();
+    }
+
+    // A page may open a WebSocket to everybody, and the browser sends our cookies along: those of other origins than are allowed are refused.
+    private static WebSocketOptions WebSocketsOf(EtcdOptions options)
+    {
+        WebSocketOptions sockets = new();
+        foreach (string origin in options.Cors)
+        {
+            sockets.AllowedOrigins.Add(origin);
+        }
+
+        return sockets;
     }
 
     private static GrpcBinder Bind(IServiceProvider services, CallCounter calls)

@@ -76,7 +76,9 @@ internal static class GrpcProxyCommand
             ["/etcdserverpb.Cluster/MemberList"] = members.View,
         };
         SharedWatches watches = new(upstreams, views.GetValueOrDefault(ProxyBinder.WatchMethod) ?? MessageView.None, options.SendBytesMax, time);
-        new ProxyBinder(upstreams, views, watches).Bind(binder, EtcdServer.ApiFiles);
+        OrderedReads? order = options.OrdersReads ? new OrderedReads(time) : null;
+        await (order?.RecoverAsync(upstreams, logger, stopping) ?? Task.CompletedTask);
+        new ProxyBinder(upstreams, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
         Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
         ProxyPages pages = new(upstreams, calls, watches, time);
         await using WebApplication app = await StartAsync(options, tls, binder, pages, time, logs, stopping);

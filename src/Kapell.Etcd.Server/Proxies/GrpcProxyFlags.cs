@@ -80,7 +80,7 @@ internal sealed class GrpcProxyFlags
         _years = _flags.Int("self-signed-cert-validity", 1, "The validity period of the proxy certificates, unit is year");
         _tlsMin = _flags.String("tls-min-version", "TLS1.2", "Minimum TLS version supported by grpc proxy. Possible values: TLS1.2, TLS1.3.");
         _tlsMax = _flags.String("tls-max-version", "", "Maximum TLS version supported by grpc proxy. Possible values: TLS1.2, TLS1.3.");
-        _ordering = _flags.Bool("experimental-serializable-ordering", false, "Refused: ask for linearizable reads.");
+        _ordering = _flags.Bool("experimental-serializable-ordering", false, "Ensure serializable reads have monotonically increasing store revisions across endpoints.");
         _leasing = _flags.String("experimental-leasing-prefix", "", "Refused: nothing is kept in the proxy.");
         _flags.Bool("experimental-enable-grpc-logging", false, "Taken without effect: calls are counted, see /proxy/metrics.");
         _debug = _flags.Bool("debug", false, "Enable debug-level logging for grpc-proxy.");
@@ -120,6 +120,7 @@ internal sealed class GrpcProxyFlags
             ResolverPrefix = _resolverPrefix.Value,
             ResolverTtl = _resolverTtl.Value,
             Namespace = _namespace.Value,
+            OrdersReads = _ordering.Value,
             Debug = _debug.Value,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
             KeepAlive = _keepAlive.Policy,
@@ -134,7 +135,6 @@ internal sealed class GrpcProxyFlags
             : _resolverPrefix.Value.Length == 0 && _resolverTtl.Value > 0 ? "invalid resolver-prefix \"\""
             : _resolverPrefix.Value.Length > 0 && _advertise.Value.Length == 0 ? "invalid advertise-client-url \"\""
             : _autoTls.Value && _years.Value < 1 ? "selfSignedCertValidity is invalid,it should be greater than 0"
-            : _ordering.Value ? "--experimental-serializable-ordering is not supported: ask for linearizable reads"
             : _leasing.Value.Length > 0 ? "--experimental-leasing-prefix is not supported: nothing is kept in the proxy"
             : null;
         if (wrong is not null)
@@ -153,6 +153,9 @@ internal sealed record GrpcProxyOptions
     public required string MetricsUrl { get; init; }
 
     public required IReadOnlyList<string> Endpoints { get; init; }
+
+    /// <summary>Reads never go back in time.</summary>
+    public bool OrdersReads { get; init; }
 
     /// <summary>Zero: the endpoints stay as given.</summary>
     public required TimeSpan SyncInterval { get; init; }

@@ -11,7 +11,8 @@ namespace Kapell.Etcd.Server.Proxies;
 /// <param name="upstreams">Where to.</param>
 /// <param name="views">By full name of the method: what is changed in its messages, or who answers in place of the members.</param>
 /// <param name="watches">Serves the watches.</param>
-internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches)
+/// <param name="order">Null: a member that is behind may answer reads after one that is not.</param>
+internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches, OrderedReads? order)
 {
     public const string WatchMethod = "/etcdserverpb.Watch/Watch";
 
@@ -70,13 +71,21 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         }
 
         byte[] sent = view.Request(request);
+        return view.Response(order is not null && OrderedReads.Concerns(method.FullName)
+            ? await order.ReadAsync(() => AskAsync(method, sent, context), Math.Max(1, upstreams.Endpoints.Count), context.CancellationToken)
+            : await AskAsync(method, sent, context));
+    }
+
+    /// <summary>The answer of the next member, or of one after it when that says nothing.</summary>
+    private async Task<byte[]> AskAsync(Method<byte[], byte[]> method, byte[] sent, ServerCallContext context)
+    {
         RpcException last = new(new Status(StatusCode.Unavailable, "no endpoint is known"));
         foreach (Upstream upstream in upstreams.InOrder())
         {
             try
             {
                 using AsyncUnaryCall<byte[]> call = upstream.Channel.CreateCallInvoker().AsyncUnaryCall(method, null, Options(context), sent);
-                return view.Response(await call);
+                return await call;
             }
             catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !context.CancellationToken.IsCancellationRequested)
             {

@@ -205,7 +205,7 @@ public sealed partial class GatewayTests
         Assert.Equal((int)StatusCode.NotFound, none.ErrorResponse.ErrorCode);
     }
 
-    private static async Task<(int Status, string Said)> PostAsync(StoreProcess store, string path, string body, string? token = null)
+    internal static async Task<(int Status, string Said)> PostAsync(StoreProcess store, string path, string body, string? token = null)
     {
         using HttpRequestMessage request = new(HttpMethod.Post, "/v3/" + path) { Content = new StringContent(body, Encoding.UTF8, "application/json") };
         if (token is not null)
@@ -218,7 +218,7 @@ public sealed partial class GatewayTests
     }
 
     /// <summary>Refusals have the same fields in an order that changed from version to version.</summary>
-    private static string InOrder(string said)
+    internal static string InOrder(string said)
     {
         if (!said.StartsWith("{\"error\":\"", StringComparison.Ordinal))
         {
@@ -229,7 +229,7 @@ public sealed partial class GatewayTests
         return string.Join(' ', refusal.RootElement.EnumerateObject().OrderBy(static f => f.Name, StringComparer.Ordinal).Select(static f => $"{f.Name}={f.Value}"));
     }
 
-    private static string AtRest(string? said) => Urls().Replace(Header().Replace(said ?? "", "\"header\":{HEADER}"), "\"URL\"");
+    internal static string AtRest(string? said) => Urls().Replace(Header().Replace(said ?? "", "\"header\":{HEADER}"), "\"URL\"");
 
     [GeneratedRegex("\"header\":\\{[^}]*\\}")]
     private static partial Regex Header();

@@ -30,17 +30,24 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
 
     public async Task ServeAsync(HttpContext context)
     {
+        bool isSocket = context.WebSockets.IsWebSocketRequest;
+        await using IGatewayChannel channel = isSocket ? await WebSocketChannel.AcceptAsync(context, time) : new HttpChannel(context);
+        await ServeAsync(context, channel, isPost: isSocket || HttpMethods.IsPost(context.Request.Method));
+    }
+
+    private async Task ServeAsync(HttpContext context, IGatewayChannel channel, bool isPost)
+    {
         string path = context.Request.Path.Value ?? "";
         path = path.StartsWith(OldPrefix, StringComparison.Ordinal) ? "/v3/" + path[OldPrefix.Length..] : path;
         if (!GatewayRoutes.Methods.TryGetValue(path, out string? name))
         {
-            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.NotFound, "Not Found"));
+            await channel.RefuseAsync(new Status(StatusCode.NotFound, "Not Found"));
             return;
         }
 
-        if (!HttpMethods.IsPost(context.Request.Method))
+        if (!isPost)
         {
-            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.Unimplemented, "Method Not Allowed"));
+            await channel.RefuseAsync(new Status(StatusCode.Unimplemented, "Method Not Allowed"));
             return;
         }
 
@@ -48,26 +55,26 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         TimeSpan patience = TimeSpan.Zero; // None: as long as it takes.
         if (timeout.Length > 0 && !GrpcHeaders.TryTimeout(Encoding.UTF8.GetBytes(timeout), out patience))
         {
-            await GatewayExchange.RefuseAsync(context, new Status(StatusCode.InvalidArgument, $"invalid grpc-timeout: {timeout}"));
+            await channel.RefuseAsync(new Status(StatusCode.InvalidArgument, $"invalid grpc-timeout: {timeout}"));
             return;
         }
 
         if (patience > TimeSpan.Zero && patience < Instant)
         {
-            await GatewayExchange.RefuseAsync(context, Late);
+            await channel.RefuseAsync(Late);
             return;
         }
 
         (MethodDescriptor method, GatewayHandler handler) = methods.Handlers[name];
         using CancellationTokenSource late = new(patience == TimeSpan.Zero || patience > PatienceMax ? Timeout.InfiniteTimeSpan : patience, time);
         using CancellationTokenSource ending = CancellationTokenSource.CreateLinkedTokenSource(
-            context.RequestAborted, late.Token, GrpcMethod.NeverEnds(method.Name, method.IsClientStreaming) ? stopping : CancellationToken.None);
-        GatewayExchange exchange = new(context, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor, ending.Token);
-        InnerCall call = new(name, HeadersOf(context.Request), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
+            channel.Gone, late.Token, GrpcMethod.NeverEnds(method.Name, method.IsClientStreaming) ? stopping : CancellationToken.None);
+        GatewayExchange exchange = new(channel, method, (limits.RequestBytesMax + EtcdLimits.FrameBytes) * JsonFactor, ending.Token);
+        InnerCall call = new(name, HeadersOf(context.Request, channel.Authorization), null, $"{context.Connection.RemoteIpAddress}:{context.Connection.RemotePort}", ending.Token);
         try
         {
             await opened.WaitAsync(ending.Token);
-            await _streams.WaitAsync(context.RequestAborted);
+            await _streams.WaitAsync(channel.Gone);
             try
             {
                 await handler(exchange, call);
@@ -77,29 +84,29 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
                 _streams.Release();
             }
         }
-        catch (Exception e) when (e is OperationCanceledException or RpcException && ending.IsCancellationRequested && !context.RequestAborted.IsCancellationRequested)
+        catch (Exception e) when (e is OperationCanceledException or RpcException && ending.IsCancellationRequested && !channel.Gone.IsCancellationRequested)
         {
-            await exchange.RefuseAsync(late.IsCancellationRequested ? Late : new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
+            await channel.RefuseAsync(late.IsCancellationRequested ? Late : new Status(EtcdError.Stopped.Code, EtcdError.Stopped.Text));
         }
         catch (RpcException e)
         {
-            await exchange.RefuseAsync(e.Status);
+            await channel.RefuseAsync(e.Status);
         }
-        catch (BadHttpRequestException e) when (!exchange.HasBegun)
+        catch (BadHttpRequestException e) when (!channel.HasBegun)
         {
-            await exchange.RefuseAsync(new Status(StatusCode.InvalidArgument, e.Message));
+            await channel.RefuseAsync(new Status(StatusCode.InvalidArgument, e.Message));
         }
-        catch (Exception e) when (e is ConnectionResetException || (e is OperationCanceledException or IOException && context.RequestAborted.IsCancellationRequested))
+        catch (Exception e) when (e is ConnectionResetException || (e is OperationCanceledException or IOException && channel.Gone.IsCancellationRequested))
         {
             // The client has gone: there is nobody to tell.
         }
     }
 
     /// <summary>What the gateway passes on: credentials, and headers that are marked for it.</summary>
-    private static Metadata HeadersOf(HttpRequest request)
+    private static Metadata HeadersOf(HttpRequest request, string? authorization)
     {
         Metadata headers = new() { { "grpcgateway-accept", request.Headers.Accept.ToString() is { Length: > 0 } accept ? accept : "*/*" } };
-        if (request.Headers.Authorization.ToString() is { Length: > 0 } authorization)
+        if (authorization is not null)
         {
             headers.Add("authorization", authorization);
         }

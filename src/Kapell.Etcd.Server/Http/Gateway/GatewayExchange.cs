@@ -4,19 +4,13 @@ using System.Text.Json;
 using Google.Protobuf;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
-using Microsoft.AspNetCore.Http;
 
 namespace Kapell.Etcd.Server.Http.Gateway;
 
-/// <summary>One request over HTTP: JSON values of the body are messages in, JSON values are messages out.</summary>
-internal sealed class GatewayExchange(HttpContext context, MethodDescriptor method, int bodyBytesMax, CancellationToken ending)
+/// <summary>One call: JSON values are messages in, JSON values are messages out.</summary>
+internal sealed class GatewayExchange(IGatewayChannel channel, MethodDescriptor method, int bodyBytesMax, CancellationToken ending)
 {
-    private const string ContentTypeOfGrpc = "Grpc-Metadata-Content-Type"; // Of what the answer was before it became JSON.
-
-    private readonly PipeReader _body = context.Request.BodyReader;
-    private bool _streams;
-
-    public bool HasBegun => context.Response.HasStarted || _streams;
+    private readonly PipeReader _body = channel.Requests;
 
     public CancellationToken Ending => ending;
 
@@ -52,57 +46,10 @@ internal sealed class GatewayExchange(HttpContext context, MethodDescriptor meth
     }
 
     /// <summary>The one answer.</summary>
-    public async Task AnswerAsync(object response)
-    {
-        byte[] json = GatewayJson.Write(ToMessage(response), wrapped: false);
-        context.Response.Headers[ContentTypeOfGrpc] = "application/grpc";
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = json.Length;
-        await context.Response.Body.WriteAsync(json, context.RequestAborted);
-    }
+    public Task AnswerAsync(object response) => channel.AnswerAsync(GatewayJson.Write(ToMessage(response), wrapped: false));
 
     /// <summary>One of many.</summary>
-    public async Task StreamAsync(object response, CancellationToken cancellation)
-    {
-        Begin();
-        await context.Response.Body.WriteAsync(GatewayJson.Write(ToMessage(response), wrapped: true), cancellation);
-        await context.Response.Body.FlushAsync(cancellation);
-    }
-
-    public async Task RefuseAsync(Status status)
-    {
-        if (HasBegun)
-        {
-            await context.Response.Body.WriteAsync(GatewayJson.StreamRefusal(status), context.RequestAborted);
-            return;
-        }
-
-        await RefuseAsync(context, status);
-    }
-
-    public static async Task RefuseAsync(HttpContext context, Status status)
-    {
-        byte[] json = GatewayJson.Refusal(status);
-        context.Response.StatusCode = GatewayJson.StatusOf(status.StatusCode);
-        if (status.StatusCode == StatusCode.Unauthenticated)
-        {
-            context.Response.Headers.WWWAuthenticate = status.Detail;
-        }
-
-        context.Response.ContentType = "application/json";
-        context.Response.ContentLength = json.Length;
-        await context.Response.Body.WriteAsync(json, context.RequestAborted);
-    }
-
-    private void Begin()
-    {
-        if (!_streams)
-        {
-            _streams = true;
-            context.Response.Headers[ContentTypeOfGrpc] = "application/grpc";
-            context.Response.ContentType = "application/json";
-        }
-    }
+    public Task StreamAsync(object response, CancellationToken cancellation) => channel.StreamAsync(GatewayJson.Write(ToMessage(response), wrapped: true), cancellation);
 
     private IMessage ToMessage(object response) =>
         response is Rpc.Reply reply ? method.OutputType.Parser.ParseFrom(reply.Take()) : (IMessage)response;
