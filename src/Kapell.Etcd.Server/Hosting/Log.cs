@@ -135,6 +135,12 @@ internal static partial class Log
     [LoggerMessage(EventId = 1048, Level = LogLevel.Warning, Message = "{Address} is not registered, it is tried again: {Reason}")]
     public static partial void RegistrationFailed(ILogger logger, string address, string reason);
 
+    [LoggerMessage(EventId = 1097, Level = LogLevel.Warning, Message = "{Address} does not serve, others are asked first: {Reason}")]
+    public static partial void EndpointLost(ILogger logger, string address, string reason);
+
+    [LoggerMessage(EventId = 1098, Level = LogLevel.Information, Message = "{Address} serves again")]
+    public static partial void EndpointFound(ILogger logger, string address);
+
     [LoggerMessage(EventId = 1058, Level = LogLevel.Information, Message = "waiting for linearized read from cluster to recover ordering")]
     public static partial void RecoveringOrder(ILogger logger);
 

@@ -126,6 +126,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         catch (IOException e) when (e.InnerException is AddressInUseException)
         {
             await app.DisposeAsync();
+            traces?.Dispose();
             throw new IOException(
                 $"listen tcp {ports}: bind: address already in use; stop what listens there or choose "
                 + "another --listen-client-urls", e);
@@ -133,6 +134,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         catch (SocketException e)
         {
             await app.DisposeAsync();
+            traces?.Dispose();
             throw new IOException($"cannot listen on {string.Join(", ", options.ListenClientUrls)}: {e.Message}", e);
         }
 

@@ -85,12 +85,14 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
             try
             {
                 using AsyncUnaryCall<byte[]> call = upstream.Channel.CreateCallInvoker().AsyncUnaryCall(method, null, Options(context), sent);
-                return await call;
+                byte[] answer = await call;
+                upstreams.Heard(upstream);
+                return answer;
             }
             catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !context.CancellationToken.IsCancellationRequested)
             {
-                upstreams.Suspect(upstream);
                 last = Plain(e, upstream);
+                upstreams.Suspect(upstream, last.Status.Detail);
                 if (!Readers.Contains(method.FullName) && !NeverSent(e))
                 {
                     break;
@@ -154,17 +156,19 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         {
             while (await from.MoveNext(context.CancellationToken))
             {
+                upstreams.Heard(upstream);
                 await to.WriteAsync(view.Response(from.Current), context.CancellationToken);
             }
         }
         catch (RpcException e)
         {
+            RpcException plain = Plain(e, upstream);
             if (e.StatusCode == StatusCode.Unavailable)
             {
-                upstreams.Suspect(upstream);
+                upstreams.Suspect(upstream, plain.Status.Detail);
             }
 
-            throw Plain(e, upstream);
+            throw plain;
         }
     }
 

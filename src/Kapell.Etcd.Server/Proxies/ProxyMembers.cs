@@ -35,7 +35,7 @@ internal sealed class ProxyMembers(GrpcProxyOptions options, Upstreams upstreams
                     return;
                 }
 
-                upstreams.Suspect(upstream);
+                upstreams.Suspect(upstream, e.Message);
                 Log.RegistrationFailed(logger, options.AdvertiseUrl, e.Message);
             }
 

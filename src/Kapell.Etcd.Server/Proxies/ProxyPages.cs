@@ -35,12 +35,13 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
             try
             {
                 string text = await client.GetStringAsync(new Uri(upstream.Address.TrimEnd('/') + "/metrics"), context.RequestAborted);
+                upstreams.Heard(upstream);
                 await WriteAsync(context, 200, text);
                 return;
             }
-            catch (HttpRequestException)
+            catch (HttpRequestException e)
             {
-                upstreams.Suspect(upstream);
+                upstreams.Suspect(upstream, e.Message);
             }
         }
 
@@ -59,6 +60,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
                 await new KV.KVClient(upstream.Channel).RangeAsync(
                     request, deadline: (time.GetUtcNow() + HealthTimeout).UtcDateTime, cancellationToken: context.RequestAborted);
                 reason = "";
+                upstreams.Heard(upstream);
                 break;
             }
             catch (RpcException e)
@@ -69,7 +71,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
                     break;
                 }
 
-                upstreams.Suspect(upstream);
+                upstreams.Suspect(upstream, e.Status.Detail);
             }
         }
 

@@ -19,6 +19,9 @@ internal sealed class Upstreams : IAsyncDisposable
 {
     private static readonly TimeSpan BadFor = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan SyncTimeout = TimeSpan.FromSeconds(5);
+
+    // Of a member that serves this and refuses that not every turn is worth a line.
+    private static readonly TimeSpan SayPause = TimeSpan.FromSeconds(10);
     private readonly GrpcProxyOptions _options;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
@@ -54,8 +57,28 @@ internal sealed class Upstreams : IAsyncDisposable
         }
     }
 
-    /// <summary>Others are preferred for a while.</summary>
-    public void Suspect(Upstream upstream) => upstream.BadUntil = _time.GetTimestamp() + (long)(BadFor.TotalSeconds * _time.TimestampFrequency);
+    /// <summary>It did not answer, or said that it does not serve: others are preferred for a while.</summary>
+    public void Suspect(Upstream upstream, string reason)
+    {
+        long now = _time.GetTimestamp();
+        upstream.BadUntil = now + (long)(BadFor.TotalSeconds * _time.TimestampFrequency);
+        if (upstream.Turns(isLost: true) && (upstream.SaidAt is not { } said || _time.GetElapsedTime(said, now) > SayPause))
+        {
+            upstream.SaidAt = now;
+            Log.EndpointLost(_logger, upstream.Address, reason);
+        }
+    }
+
+    /// <summary>It has answered.</summary>
+    public void Heard(Upstream upstream)
+    {
+        // Once for each time that it was said to be lost.
+        if (upstream.Turns(isLost: false) && upstream.SaidAt is { } said && said != upstream.FoundSince)
+        {
+            upstream.FoundSince = said;
+            Log.EndpointFound(_logger, upstream.Address);
+        }
+    }
 
     /// <summary>Keeps the list in step with the members' client addresses.</summary>
     public async Task FollowAsync(CancellationToken stopping)
@@ -94,12 +117,13 @@ internal sealed class Upstreams : IAsyncDisposable
                 Cluster.ClusterClient client = new(upstream.Channel);
                 MemberListResponse members = await client.MemberListAsync(
                     new MemberListRequest { Linearizable = true }, deadline: (_time.GetUtcNow() + SyncTimeout).UtcDateTime, cancellationToken: stopping);
+                Heard(upstream);
                 Take([.. members.Members.Where(static m => m.Name.Length > 0 && !m.IsLearner).SelectMany(static m => m.ClientURLs).Distinct()]);
                 return;
             }
             catch (RpcException e) when (!stopping.IsCancellationRequested)
             {
-                Suspect(upstream);
+                Suspect(upstream, e.Status.Detail);
                 Log.EndpointSyncFailed(_logger, upstream.Address, e.Status.Detail);
             }
         }
@@ -208,6 +232,7 @@ internal sealed class Upstreams : IAsyncDisposable
 internal sealed class Upstream(string address, GrpcChannel channel)
 {
     private long _badUntil;
+    private int _isLost;
 
     /// <summary>A URL.</summary>
     public string Address => address;
@@ -219,5 +244,18 @@ internal sealed class Upstream(string address, GrpcChannel channel)
     {
         get => Interlocked.Read(ref _badUntil);
         set => Interlocked.Exchange(ref _badUntil, value);
+    }
+
+    /// <summary>When the log last said that it does not serve, a time stamp; null: never.</summary>
+    public long? SaidAt { get; set; }
+
+    /// <summary>The <see cref="SaidAt"/> after which the log said that it serves again.</summary>
+    public long? FoundSince { get; set; }
+
+    /// <summary>Whether this is news.</summary>
+    public bool Turns(bool isLost)
+    {
+        int now = isLost ? 1 : 0;
+        return Volatile.Read(ref _isLost) != now && Interlocked.Exchange(ref _isLost, now) != now;
     }
 }

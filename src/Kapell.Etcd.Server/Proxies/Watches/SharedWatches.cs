@@ -170,6 +170,7 @@ internal sealed class SharedWatches(Upstreams upstreams, MessageView view, int r
             Task asking = AskAsync(line, call.RequestStream);
             while (await call.ResponseStream.MoveNext(line.Ending.Token))
             {
+                upstreams.Heard(line.Upstream);
                 byte[] bytes = view.Response(call.ResponseStream.Current);
                 WatchResponse response = WatchResponse.Parser.ParseFrom(bytes);
                 lock (_gate)
@@ -183,12 +184,13 @@ internal sealed class SharedWatches(Upstreams upstreams, MessageView view, int r
         }
         catch (RpcException e)
         {
+            RpcException plain = ProxyBinder.Plain(e, line.Upstream);
             if (e.StatusCode == StatusCode.Unavailable)
             {
-                upstreams.Suspect(line.Upstream);
+                upstreams.Suspect(line.Upstream, plain.Status.Detail);
             }
 
-            why = ProxyBinder.Plain(e, line.Upstream);
+            why = plain;
         }
         catch (Exception e)
         {
