@@ -4,7 +4,8 @@ namespace Kapell.Mvcc;
 
 /// <summary>
 /// Frees what a compaction made unreachable, in steps, by walking the changes up to it: a revision can only have been superseded
-/// by a change in the log, so the work is in proportion to the changes, not to the keys. Then empties pages that are mostly dead.
+/// by a change in the log, so the work is in proportion to the changes, not to the keys. Then empties pages that are mostly dead, and, while too
+/// much is dead in all, others.
 /// A tombstone at exactly the compacted revision stays, for the watchers who may still start there.
 /// </summary>
 internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, RevisionLog log)
@@ -22,6 +23,9 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
     /// <summary>Changes that compactions have left behind them are still to be looked at.</summary>
     public bool IsPruning => _pruning;
+
+    /// <summary>Pages are being emptied that are mostly alive: there is time.</summary>
+    public bool IsTidying { get; private set; }
 
     /// <summary>Records freed since the store was opened.</summary>
     public long Freed { get; private set; }
@@ -56,6 +60,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
 
         if (_pruning)
         {
+            IsTidying = false;
             Prune(budget);
             return true;
         }
@@ -113,7 +118,8 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
     {
         if (!_walking)
         {
-            _walking = pages.FindSparse(SparseLookups, out _walk);
+            _walking = pages.FindSparse(SparseLookups, out _walk, out bool isSparse);
+            IsTidying = _walking && !isSparse;
             if (!_walking)
             {
                 return false;

@@ -270,6 +270,9 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>A compaction still has something to free; it waits for the <see cref="Readers"/>.</summary>
     public bool IsCompacting => _compactor.IsPruning;
 
+    /// <summary>What <see cref="Maintain"/> has to do brings memory back little by little, and may wait.</summary>
+    public bool IsTidying => _compactor.IsTidying;
+
     /// <summary>Records that compactions have freed since the store was opened.</summary>
     public long CompactedRecords => _compactor.Freed;
 

@@ -19,11 +19,17 @@ internal sealed unsafe class RecordPages : IDisposable
     /// <summary>A small store would hold a huge page of which it needs little.</summary>
     private const long OrdinaryBytes = 16 * HugePages.Bytes;
 
+    // What dead records may hold before pages that are mostly alive are emptied too: a share of what is alive, for emptying a page that is
+    // dead by a tenth copies nine bytes for each that it frees, and at least so much, for a small store has no need of it.
+    private const int DeadShare = 24;
+    private const long DeadBytesMin = 64 << 20;
+
     private readonly List<nint> _pages = [];
     private readonly Stack<int> _freeSlots = new();
     private Page* _current;
     private long _lastId;
     private int _sparseCursor;
+    private long _usedBytes; // Of records alive and dead, and the pages' heads.
 
     /// <summary>Bytes of records that somebody can still read.</summary>
     public long LiveBytes { get; private set; }
@@ -83,6 +89,7 @@ internal sealed unsafe class RecordPages : IDisposable
 
         byte* record = (byte*)_current + _current->Used;
         _current->Used += needed;
+        _usedBytes += needed;
         _current->LiveBytes += needed;
         LiveBytes += needed;
         *(int*)record = length;
@@ -106,21 +113,32 @@ internal sealed unsafe class RecordPages : IDisposable
         }
     }
 
-    /// <summary>A walk of a sealed page of which less than half is alive; looks at no more than <paramref name="budget"/> pages.</summary>
-    public bool FindSparse(int budget, out PageWalk walk)
+    /// <summary>
+    /// A walk of a sealed page of which less than half is alive or, while too much is dead in all, one that is no more alive than they are on
+    /// average; looks at no more than <paramref name="budget"/> pages.
+    /// </summary>
+    public bool FindSparse(int budget, out PageWalk walk, out bool isSparse)
     {
+        long dead = _usedBytes - LiveBytes;
+        double average = dead > Math.Max(DeadBytesMin, LiveBytes / DeadShare) ? (double)LiveBytes / _usedBytes : 0;
         for (int i = 0; i < budget && _pages.Count > 0; i++)
         {
             _sparseCursor = (_sparseCursor + 1) % _pages.Count;
             Page* page = (Page*)_pages[_sparseCursor];
-            if (page != null && page != _current && page->LiveBytes < page->Used / 2)
+            if (page == null || page == _current)
+            {
+                continue;
+            }
+
+            isSparse = page->LiveBytes < page->Used / 2;
+            if (isSparse || page->LiveBytes <= page->Used * average)
             {
                 walk = new PageWalk { Slot = _sparseCursor, PageId = page->Id, Offset = sizeof(Page) };
                 return true;
             }
         }
 
-        walk = default;
+        (walk, isSparse) = (default, false);
         return false;
     }
 
@@ -151,6 +169,7 @@ internal sealed unsafe class RecordPages : IDisposable
         Page* page = (Page*)HugePages.Allocate((nuint)capacity, advise: AllocatedBytes >= OrdinaryBytes);
         *page = new Page { Id = ++_lastId, Capacity = capacity, Used = sizeof(Page) };
         AllocatedBytes += capacity;
+        _usedBytes += page->Used;
         if (_freeSlots.TryPop(out int slot))
         {
             _pages[slot] = (nint)page;
@@ -173,6 +192,7 @@ internal sealed unsafe class RecordPages : IDisposable
     {
         AllocatedBytes -= page->Capacity;
         LiveBytes -= page->LiveBytes;
+        _usedBytes -= page->Used;
         _freeSlots.Push(page->Slot);
         _pages[page->Slot] = 0;
         HugePages.Free(page);

@@ -33,6 +33,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private const int RoundsForOthers = 6;
     private const int FewWaiting = 2;
     private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan TidyingPause = TimeSpan.FromMilliseconds(5);
 
     private readonly Replica _replica;
     private readonly ReplicaTurns _turns; // Of the owner's thread.
@@ -525,14 +526,15 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     {
         while (_replica.IsMaintaining && !_stopping)
         {
-            if (!_isMaintenanceDue && _time.GetElapsedTime(Volatile.Read(ref _maintainedAt)) >= MaintenancePause)
+            TimeSpan pause = Store.IsTidying ? TidyingPause : MaintenancePause;
+            if (!_isMaintenanceDue && _time.GetElapsedTime(Volatile.Read(ref _maintainedAt)) >= pause)
             {
                 _isMaintenanceDue = true;
                 Post(new OwnedWork(MaintainStep));
                 return;
             }
 
-            if (_wake.WaitOne(MaintenancePause) || UntilTick() == TimeSpan.Zero)
+            if (_wake.WaitOne(pause) || UntilTick() == TimeSpan.Zero)
             {
                 return;
             }
