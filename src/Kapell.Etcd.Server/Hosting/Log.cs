@@ -147,6 +147,9 @@ internal static partial class Log
     [LoggerMessage(EventId = 1059, Level = LogLevel.Warning, Message = "ordering recovery failed, retrying in 1s: {Reason}")]
     public static partial void OrderNotRecovered(ILogger logger, string reason);
 
+    [LoggerMessage(EventId = 1099, Level = LogLevel.Warning, Message = "the newest revision is not known before a client's first read: {Reason}")]
+    public static partial void OrderUnknown(ILogger logger, string reason);
+
     [LoggerMessage(EventId = 1050, Level = LogLevel.Information, Message = "discovered the initial cluster {Members}")]
     public static partial void Discovered(ILogger logger, string members);
 

@@ -20,7 +20,11 @@ internal sealed class OrderedReads(TimeProvider time)
 
     private long _seen; // The newest revision of an answer.
 
-    /// <summary>What the cluster has now, which a proxy before this one may have shown. Ends when a member has answered.</summary>
+    /// <summary>
+    /// What the cluster has now, which a proxy before this one may have shown. Ends when a member has answered; where users are needed, which
+    /// this is none of, the answer is a refusal and what is newest shows in the first read of a client.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">The proxy stops.</exception>
     public async Task RecoverAsync(Upstreams upstreams, ILogger logger, CancellationToken stopping)
     {
         Log.RecoveringOrder(logger);
@@ -34,8 +38,14 @@ internal sealed class OrderedReads(TimeProvider time)
                 Saw(newest.Header.Revision);
                 return;
             }
-            catch (RpcException e) when (!stopping.IsCancellationRequested)
+            catch (RpcException e) when (e.StatusCode is StatusCode.InvalidArgument or StatusCode.PermissionDenied or StatusCode.Unauthenticated)
             {
+                Log.OrderUnknown(logger, e.Status.Detail);
+                return;
+            }
+            catch (RpcException e)
+            {
+                stopping.ThrowIfCancellationRequested();
                 Log.OrderNotRecovered(logger, e.Status.Detail);
             }
 
@@ -80,9 +90,9 @@ internal sealed class OrderedReads(TimeProvider time)
     private void Saw(long revision)
     {
         long seen = Interlocked.Read(ref _seen);
-        while (revision > seen)
+        while (revision > seen && Interlocked.CompareExchange(ref _seen, revision, seen) != seen)
         {
-            seen = Interlocked.CompareExchange(ref _seen, revision, seen) is var found && found == seen ? revision : found;
+            seen = Interlocked.Read(ref _seen);
         }
     }
 

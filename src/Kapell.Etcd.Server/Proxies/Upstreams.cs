@@ -62,7 +62,7 @@ internal sealed class Upstreams : IAsyncDisposable
     {
         long now = _time.GetTimestamp();
         upstream.BadUntil = now + (long)(BadFor.TotalSeconds * _time.TimestampFrequency);
-        if (upstream.Turns(isLost: true) && (upstream.SaidAt is not { } said || _time.GetElapsedTime(said, now) > SayPause))
+        if ((upstream.SaidAt is not { } said || _time.GetElapsedTime(said, now) > SayPause) && upstream.Becomes(isLost: true))
         {
             upstream.SaidAt = now;
             Log.EndpointLost(_logger, upstream.Address, reason);
@@ -72,10 +72,8 @@ internal sealed class Upstreams : IAsyncDisposable
     /// <summary>It has answered.</summary>
     public void Heard(Upstream upstream)
     {
-        // Once for each time that it was said to be lost.
-        if (upstream.Turns(isLost: false) && upstream.SaidAt is { } said && said != upstream.FoundSince)
+        if (upstream.Becomes(isLost: false))
         {
-            upstream.FoundSince = said;
             Log.EndpointFound(_logger, upstream.Address);
         }
     }
@@ -232,7 +230,7 @@ internal sealed class Upstreams : IAsyncDisposable
 internal sealed class Upstream(string address, GrpcChannel channel)
 {
     private long _badUntil;
-    private int _isLost;
+    private int _isLost; // As the log has said it.
 
     /// <summary>A URL.</summary>
     public string Address => address;
@@ -249,13 +247,10 @@ internal sealed class Upstream(string address, GrpcChannel channel)
     /// <summary>When the log last said that it does not serve, a time stamp; null: never.</summary>
     public long? SaidAt { get; set; }
 
-    /// <summary>The <see cref="SaidAt"/> after which the log said that it serves again.</summary>
-    public long? FoundSince { get; set; }
-
-    /// <summary>Whether this is news.</summary>
-    public bool Turns(bool isLost)
+    /// <summary>Takes down that the log says so now; false when it has.</summary>
+    public bool Becomes(bool isLost)
     {
-        int now = isLost ? 1 : 0;
-        return Volatile.Read(ref _isLost) != now && Interlocked.Exchange(ref _isLost, now) != now;
+        int state = isLost ? 1 : 0;
+        return Volatile.Read(ref _isLost) != state && Interlocked.Exchange(ref _isLost, state) != state;
     }
 }

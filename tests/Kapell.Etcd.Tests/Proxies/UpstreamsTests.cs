@@ -49,7 +49,11 @@ public sealed class UpstreamsTests : IAsyncDisposable
         }
 
         Assert.Equal(2, _lines.All.Count);
+
+        // One that stays lost after that is.
+        _upstreams.Suspect(a, "no leader");
         _time.Advance(TimeSpan.FromSeconds(11));
+        _upstreams.Suspect(a, "no leader");
         _upstreams.Suspect(a, "no leader");
         Assert.Equal($"{a.Address} does not serve, others are asked first: no leader", _lines.All[^1]);
         Assert.Equal(3, _lines.All.Count);
