@@ -30,10 +30,11 @@ internal sealed class OrderedReads(TimeProvider time)
         Log.RecoveringOrder(logger);
         while (true)
         {
+            Upstream upstream = upstreams.InOrder()[0];
             try
             {
                 RangeRequest nothing = new() { Key = ByteString.CopyFromUtf8("_"), KeysOnly = true };
-                RangeResponse newest = await new KV.KVClient(upstreams.InOrder()[0].Channel).RangeAsync(
+                RangeResponse newest = await new KV.KVClient(upstream.Channel).RangeAsync(
                     nothing, deadline: (time.GetUtcNow() + RecoveryPatience).UtcDateTime, cancellationToken: stopping);
                 Saw(newest.Header.Revision);
                 return;
@@ -46,7 +47,7 @@ internal sealed class OrderedReads(TimeProvider time)
             catch (RpcException e)
             {
                 stopping.ThrowIfCancellationRequested();
-                Log.OrderNotRecovered(logger, e.Status.Detail);
+                Log.OrderNotRecovered(logger, ProxyBinder.Plain(e, upstream).Status.Detail);
             }
 
             await Task.Delay(RecoveryPause, time, stopping);
