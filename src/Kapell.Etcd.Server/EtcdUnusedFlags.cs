@@ -77,7 +77,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     public void Logging()
     {
         const string ownLog = "the log is the process's";
-        Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-trace and dotnet-counters");
+        Unused("enable-pprof", false, "there is no Go runtime to profile: use dotnet-counters, dotnet-trace or perf");
         Unused("log-package-levels", "", ownLog);
         Unused("debug", false, ownLog);
     }

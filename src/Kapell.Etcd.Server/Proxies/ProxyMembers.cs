@@ -63,9 +63,9 @@ internal sealed class ProxyMembers(GrpcProxyOptions options, Upstreams upstreams
     // etcd: naming/endpoints: the JSON that its resolver reads; the metadata is JSON in a string.
     private ByteString OwnEntry()
     {
-        string name = JsonSerializer.Serialize(hostName);
+        JsonEncodedText metadata = JsonEncodedText.Encode($"{{\"name\":\"{JsonEncodedText.Encode(hostName)}\"}}");
         return ByteString.CopyFromUtf8(
-            $"{{\"Op\":0,\"Addr\":{JsonSerializer.Serialize(options.AdvertiseUrl)},\"Metadata\":{JsonSerializer.Serialize($"{{\"name\":{name}}}")}}}");
+            $"{{\"Op\":0,\"Addr\":\"{JsonEncodedText.Encode(options.AdvertiseUrl)}\",\"Metadata\":\"{metadata}\"}}");
     }
 
     private async Task<byte[]?> AnswerAsync(byte[] request, ServerCallContext context)

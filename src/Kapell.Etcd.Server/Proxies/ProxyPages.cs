@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Calls;
@@ -76,7 +77,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
         }
 
         string good = reason.Length == 0 ? "true" : "false";
-        await WriteAsync(context, reason.Length == 0 ? 200 : 503, $"{{\"health\":\"{good}\",\"reason\":{System.Text.Json.JsonSerializer.Serialize(reason)}}}");
+        await WriteAsync(context, reason.Length == 0 ? 200 : 503, $"{{\"health\":\"{good}\",\"reason\":\"{JsonEncodedText.Encode(reason)}\"}}");
     }
 
     private string OwnMetrics()

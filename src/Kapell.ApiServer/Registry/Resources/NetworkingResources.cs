@@ -96,10 +96,10 @@ internal static class NetworkingResources
         JsonObject spec = o.Ensure("spec");
         if (!spec.HasItems("policyTypes"))
         {
-            JsonArray types = ["Ingress"];
+            JsonArray types = new("Ingress");
             if (spec.HasItems("egress"))
             {
-                types.Add("Egress");
+                types.Add((JsonNode)"Egress");
             }
 
             spec["policyTypes"] = types;
