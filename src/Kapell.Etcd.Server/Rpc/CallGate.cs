@@ -10,14 +10,18 @@ namespace Kapell.Etcd.Server.Rpc;
 
 /// <summary>
 /// What is judged before a call reaches its service: a learner serves next to nothing, and who says <c>hasleader: true</c> is not served
-/// without a leader. Streams that said so end when there has been none for three election timeouts. etcd: api/v3rpc/interceptor.go
+/// when there has been no leader for an election timeout. Streams that said so end when there has been none for three. etcd: api/v3rpc/interceptor.go
 /// </summary>
 internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAsyncDisposable
 {
     /// <summary>The header in which a client says its version. etcd: rpctypes.MetadataClientAPIVersionKey</summary>
     public const string ClientVersion = "client-api-version";
 
-    private const int TimeoutsWithoutLeaderMax = 3;
+    // How often in a row no leader was seen, an election timeout apart. Calls: a follower of etcd's believes for one to two timeouts in a
+    // leader that is gone, one of ours for milliseconds. Just then its clients come here from the one that is gone, and etcd's end their
+    // watches for good when they are told that there is no leader (clientv3: watch.go).
+    private const int LooksThatRefuseCalls = 2;
+    private const int LooksThatEndStreams = 3;
     private static readonly byte[] ClientVersionName = Encoding.ASCII.GetBytes(ClientVersion);
 
     // Range is judged by its service: a learner answers a serializable one.
@@ -26,14 +30,14 @@ internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAs
 
     private readonly ConcurrentDictionary<GrpcCall, bool> _streams = new();
     private ITimer? _timer;
-    private int _withoutLeader;
+    private volatile int _withoutLeader;
 
     public void Start() => _timer = host.Time.CreateTimer(_ => Look(), null, electionTimeout, electionTimeout);
 
     /// <summary>Why the call is refused, or null.</summary>
     public Status? Judge(GrpcMethod method, Http2Stream stream) =>
         host.IsLearner && !ServedByLearner.Contains(method.FullName) ? StatusOf(EtcdError.NotSupportedForLearner(stream.Find(ClientVersionName)?.ValueText))
-        : host.Replica.Raft.Leader.IsNone && WantsLeader(stream) ? StatusOf(EtcdError.NoLeader)
+        : _withoutLeader >= LooksThatRefuseCalls && host.Replica.Raft.Leader.IsNone && WantsLeader(stream) ? StatusOf(EtcdError.NoLeader)
         : null;
 
     /// <summary>A call of a stream has begun.</summary>
@@ -62,7 +66,7 @@ internal sealed class CallGate(ReplicaHost host, TimeSpan electionTimeout) : IAs
         _withoutLeader = host.Replica.Raft.Leader.IsNone ? _withoutLeader + 1 : 0;
         foreach (GrpcCall call in _streams.Keys)
         {
-            if (_withoutLeader >= TimeoutsWithoutLeaderMax)
+            if (_withoutLeader >= LooksThatEndStreams)
             {
                 call.Refuse(StatusOf(EtcdError.NoLeader));
             }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
@@ -40,6 +41,34 @@ public sealed class LeaderlessTests
         await cluster.UntilAsync("writes are taken again", async () => await cluster.PutAsync(survivor, "a", "2") > 0);
         Assert.True(await plain.ResponseStream.MoveNext(Cancellation));
         Assert.Equal("2", plain.ResponseStream.Current.Events[0].Kv.Value.ToStringUtf8());
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Who_asks_for_a_leader_is_served_while_the_next_is_elected(StoreKind kind)
+    {
+        using StoreCluster cluster = await StoreCluster.StartAsync(kind, 3);
+        await cluster.PutAsync(0, "a", "1");
+        int leader = await cluster.LeaderAsync();
+        Metadata wants = new() { { "hasleader", "true" } };
+        RangeRequest read = new() { Key = ByteString.CopyFromUtf8("a"), Serializable = true };
+        Task? killed = null;
+
+        // Less than an election timeout: a follower of etcd's believes in its leader still.
+        Stopwatch since = Stopwatch.StartNew();
+        for (int i = 0; since.Elapsed < TimeSpan.FromMilliseconds(700); i++)
+        {
+            int survivor = (leader + 1 + i % 2) % 3;
+            await cluster.Kv(survivor).RangeAsync(read, wants, cancellationToken: Cancellation);
+            using AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch = cluster.Watch(survivor).Watch(wants, cancellationToken: Cancellation);
+            await BeginAsync(watch);
+            if (i == 10)
+            {
+                killed = Task.Run(() => cluster.Kill(leader), Cancellation);
+            }
+        }
+
+        await killed!;
     }
 
     [Theory]
