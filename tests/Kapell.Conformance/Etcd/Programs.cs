@@ -3,8 +3,10 @@ namespace Kapell.Conformance.Etcd;
 /// <summary>Where the programs lie.</summary>
 internal static class Programs
 {
-    public static string Kapell { get; } = Path.GetFullPath(Path.Combine(
-        AppContext.BaseDirectory, "..", "..", "..", "..", "..", "src", "Kapell", "bin", "Release", "net10.0", "kapell"));
+    /// <summary>Our program: the one built beside these tests; <c>KAPELL_PROGRAM</c> names another one.</summary>
+    public static string Kapell { get; } = Environment.GetEnvironmentVariable("KAPELL_PROGRAM") is { Length: > 0 } named
+        ? named
+        : Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "..", "src", "Kapell", "bin", "Release", "net10.0", "kapell"));
 
     public static string? Etcd { get; } = OnPath("etcd");
 

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Kapell.Conformance.Etcd;
 using Kapell.Etcd.Client;
 using Xunit;
 
@@ -110,7 +111,7 @@ public abstract class ClusterFixture : IAsyncLifetime
     private Uri StartServer()
     {
         int port = ServerProcess.FreePort();
-        _servers.Add(ServerProcess.Start(ServerProcess.Kapell(), _directory,
+        _servers.Add(ServerProcess.Start(Programs.Kapell, _directory,
             "apiserver", $"--etcd-servers=http://127.0.0.1:{_storePort}", $"--secure-port={port}", "--bind-address=127.0.0.1",
             "--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--authorization-mode=Node,RBAC",
             "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
@@ -176,7 +177,7 @@ public abstract class ClusterFixture : IAsyncLifetime
 public sealed class KapellStore : ClusterFixture
 {
     private protected override ServerProcess StartStore(string directory, int port, int peerPort) => ServerProcess.Start(
-        ServerProcess.Kapell(), directory, "etcd", "--name=s1", $"--data-dir={directory}/data", $"--listen-client-urls=http://127.0.0.1:{port}",
+        Programs.Kapell, directory, "etcd", "--name=s1", $"--data-dir={directory}/data", $"--listen-client-urls=http://127.0.0.1:{port}",
         $"--advertise-client-urls=http://127.0.0.1:{port}", $"--listen-peer-urls=http://127.0.0.1:{peerPort}",
         $"--initial-advertise-peer-urls=http://127.0.0.1:{peerPort}", $"--initial-cluster=s1=http://127.0.0.1:{peerPort}");
 }

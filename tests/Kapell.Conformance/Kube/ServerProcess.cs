@@ -43,24 +43,6 @@ internal sealed class ServerProcess : IAsyncDisposable
         return server;
     }
 
-    /// <summary>Our program, built beside these tests; <c>KAPELL_PROGRAM</c> names another one.</summary>
-    public static string Kapell()
-    {
-        if (Environment.GetEnvironmentVariable("KAPELL_PROGRAM") is { Length: > 0 } named)
-        {
-            return named;
-        }
-
-        DirectoryInfo? root = new(AppContext.BaseDirectory);
-        while (root is not null && !File.Exists(Path.Combine(root.FullName, "Kapell.slnx")))
-        {
-            root = root.Parent;
-        }
-
-        string program = Path.Combine(root?.FullName ?? "", "src", "Kapell", "bin", "Release", "net10.0", "kapell");
-        return File.Exists(program) ? program : throw new InvalidOperationException($"{program} is not there: build src/Kapell in Release first");
-    }
-
     /// <summary>A port that is free now. Whoever takes it must cope with losing a race for it.</summary>
     public static int FreePort()
     {
