@@ -348,6 +348,11 @@ public sealed unsafe class MvccStore : IDisposable
             work();
             return Task.CompletedTask;
         }));
+        if (beside != null)
+        {
+            _pages.BeginAhead(beside);
+        }
+
         Revision = revision;
         _compactor.Restore(compactRevision);
     }
@@ -384,6 +389,7 @@ public sealed unsafe class MvccStore : IDisposable
     internal void RestoreEnd(long revision)
     {
         Check.That(revision >= Revision);
+        _pages.EndAhead();
         _restoring!.Flush();
         _restoring = null;
         Revision = revision;

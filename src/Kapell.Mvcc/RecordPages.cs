@@ -27,6 +27,7 @@ internal sealed unsafe class RecordPages : IDisposable
     private readonly List<nint> _pages = [];
     private readonly Stack<int> _freeSlots = new();
     private Page* _current;
+    private PagesAhead? _ahead;
     private long _lastId;
     private int _sparseCursor;
     private long _usedBytes; // Of records alive and dead, and the pages' heads.
@@ -36,6 +37,15 @@ internal sealed unsafe class RecordPages : IDisposable
 
     /// <summary>Bytes held from the system.</summary>
     public long AllocatedBytes { get; private set; }
+
+    /// <summary>From now to <see cref="EndAhead"/> another thread prepares the pages, for very many will be needed.</summary>
+    public void BeginAhead(Func<Action, Task> beside) => _ahead = new PagesAhead(beside);
+
+    public void EndAhead()
+    {
+        _ahead?.End();
+        _ahead = null;
+    }
 
     public static ReadOnlySpan<byte> Read(RecordAddress address)
     {
@@ -144,6 +154,7 @@ internal sealed unsafe class RecordPages : IDisposable
 
     public void Dispose()
     {
+        EndAhead();
         for (int i = 0; i < _pages.Count; i++)
         {
             if (_pages[i] != 0)
@@ -166,7 +177,13 @@ internal sealed unsafe class RecordPages : IDisposable
     {
         Page* before = _current;
         int capacity = Math.Max(PageBytes, needed + sizeof(Page));
-        Page* page = (Page*)HugePages.Allocate((nuint)capacity, advise: AllocatedBytes >= OrdinaryBytes);
+        bool huge = AllocatedBytes >= OrdinaryBytes;
+        Page* page = huge && capacity == PageBytes && _ahead != null ? (Page*)_ahead.TryTake() : null;
+        if (page == null)
+        {
+            page = (Page*)HugePages.Allocate((nuint)capacity, huge);
+        }
+
         *page = new Page { Id = ++_lastId, Capacity = capacity, Used = sizeof(Page) };
         AllocatedBytes += capacity;
         _usedBytes += page->Used;
