@@ -150,6 +150,15 @@ internal static partial class Log
     [LoggerMessage(EventId = 1099, Level = LogLevel.Warning, Message = "the newest revision is not known before a client's first read: {Reason}")]
     public static partial void OrderUnknown(ILogger logger, string reason);
 
+    [LoggerMessage(EventId = 1100, Level = LogLevel.Information, Message = "reads are answered here under lease {LeaseId:x} of {Member}")]
+    public static partial void LeasingHeld(ILogger logger, string member, long leaseId);
+
+    [LoggerMessage(EventId = 1101, Level = LogLevel.Warning, Message = "no lease for reads here, or it is not renewed, trying again in 1s: {Reason}")]
+    public static partial void LeasingInterrupted(ILogger logger, string reason);
+
+    [LoggerMessage(EventId = 1102, Level = LogLevel.Warning, Message = "lease {LeaseId:x} of the leasing keys was not revoked, writers may wait until it ends: {Reason}")]
+    public static partial void LeasingNotRevoked(ILogger logger, long leaseId, string reason);
+
     [LoggerMessage(EventId = 1050, Level = LogLevel.Information, Message = "discovered the initial cluster {Members}")]
     public static partial void Discovered(ILogger logger, string members);
 

@@ -1,10 +1,14 @@
 using System.Net;
+using Google.Protobuf;
+using Grpc.Core;
 using Kapell.Base;
+using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Calls;
 using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
+using Kapell.Etcd.Server.Proxies.Leasing;
 using Kapell.Etcd.Server.Proxies.Watches;
 using Kapell.Etcd.Server.Rpc;
 using Kapell.Etcd.Server.Sockets;
@@ -78,14 +82,35 @@ internal static class GrpcProxyCommand
         SharedWatches watches = new(upstreams, views.GetValueOrDefault(ProxyBinder.WatchMethod) ?? MessageView.None, options.SendBytesMax, time);
         OrderedReads? order = options.OrdersReads ? new OrderedReads(time) : null;
         await (order?.RecoverAsync(upstreams, logger, stopping) ?? Task.CompletedTask);
-        new ProxyBinder(upstreams, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
+        UpstreamCalls asked = new(upstreams);
+        LeasingSession? leasing = options.LeasingPrefix.Length > 0 ? Lease(options, upstreams, asked, views, time, logger) : null;
+        new ProxyBinder(upstreams, asked, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
         Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
         ProxyPages pages = new(upstreams, calls, watches, time);
         await using WebApplication app = await StartAsync(options, tls, binder, pages, time, logs, stopping);
         Log.ProxyStarted(logger, options.ListenAddress, string.Join(", ", upstreams.Endpoints));
-        await Task.WhenAll(members.RegisterAsync(stopping), upstreams.FollowAsync(stopping), Task.Delay(Timeout.InfiniteTimeSpan, time, stopping))
+        Task held = leasing?.RunAsync(stopping) ?? Task.CompletedTask;
+        await Task.WhenAll(members.RegisterAsync(stopping), upstreams.FollowAsync(stopping), held, Task.Delay(Timeout.InfiniteTimeSpan, time, stopping))
             .ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         return 0;
+    }
+
+    /// <summary>Has calls of keys answered by what is leased, before they reach the views that there are.</summary>
+    private static LeasingSession Lease(
+        GrpcProxyOptions options, Upstreams upstreams, UpstreamCalls calls, Dictionary<string, MessageView> views, TimeProvider time, ILogger logger)
+    {
+        LeasedKeys keys = new(time);
+        MessageView inner = views.GetValueOrDefault(ProxyBinder.TxnMethod.FullName) ?? MessageView.None;
+        LeasedKv kv = new(options.LeasingPrefix, keys, TransactAsync, time);
+        foreach ((string method, Func<byte[], ServerCallContext, Task<byte[]?>> answer) in kv.Answers())
+        {
+            views[method] = (views.GetValueOrDefault(method) ?? MessageView.None) with { Answer = answer };
+        }
+
+        return new LeasingSession(options.Namespace, kv, keys, upstreams, time, logger);
+
+        async Task<TxnResponse> TransactAsync(TxnRequest request, CallOptions call) => TxnResponse.Parser.ParseFrom(
+            inner.Response(await calls.AskAsync(ProxyBinder.TxnMethod, inner.Request(request.ToByteArray()), call, isReader: false)));
     }
 
     private static async Task<WebApplication> StartAsync(

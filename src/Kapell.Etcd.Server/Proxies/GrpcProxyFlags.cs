@@ -81,7 +81,7 @@ internal sealed class GrpcProxyFlags
         _tlsMin = _flags.String("tls-min-version", "TLS1.2", "Minimum TLS version supported by grpc proxy. Possible values: TLS1.2, TLS1.3.");
         _tlsMax = _flags.String("tls-max-version", "", "Maximum TLS version supported by grpc proxy. Possible values: TLS1.2, TLS1.3.");
         _ordering = _flags.Bool("experimental-serializable-ordering", false, "Ensure serializable reads have monotonically increasing store revisions across endpoints.");
-        _leasing = _flags.String("experimental-leasing-prefix", "", "Refused: nothing is kept in the proxy.");
+        _leasing = _flags.String("experimental-leasing-prefix", "", "leasing metadata prefix for disconnected linearized reads.");
         _flags.Bool("experimental-enable-grpc-logging", false, "Taken without effect: calls are counted, see /proxy/metrics.");
         _debug = _flags.Bool("debug", false, "Enable debug-level logging for grpc-proxy.");
         _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
@@ -121,6 +121,7 @@ internal sealed class GrpcProxyFlags
             ResolverTtl = _resolverTtl.Value,
             Namespace = _namespace.Value,
             OrdersReads = _ordering.Value,
+            LeasingPrefix = _leasing.Value,
             Debug = _debug.Value,
             ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
             KeepAlive = _keepAlive.Policy,
@@ -135,7 +136,6 @@ internal sealed class GrpcProxyFlags
             : _resolverPrefix.Value.Length == 0 && _resolverTtl.Value > 0 ? "invalid resolver-prefix \"\""
             : _resolverPrefix.Value.Length > 0 && _advertise.Value.Length == 0 ? "invalid advertise-client-url \"\""
             : _autoTls.Value && _years.Value < 1 ? "selfSignedCertValidity is invalid,it should be greater than 0"
-            : _leasing.Value.Length > 0 ? "--experimental-leasing-prefix is not supported: nothing is kept in the proxy"
             : null;
         if (wrong is not null)
         {
@@ -156,6 +156,9 @@ internal sealed record GrpcProxyOptions
 
     /// <summary>Reads never go back in time.</summary>
     public bool OrdersReads { get; init; }
+
+    /// <summary>Before the keys that say which are read in the proxy; empty: none is.</summary>
+    public string LeasingPrefix { get; init; } = "";
 
     /// <summary>Zero: the endpoints stay as given.</summary>
     public required TimeSpan SyncInterval { get; init; }

@@ -51,7 +51,7 @@ internal sealed class KeyNamespace(string prefix)
     }
 
     /// <summary>The first key after all that begin so; to the end when there is none.</summary>
-    private static ByteString After(ByteString prefix)
+    public static ByteString After(ByteString prefix)
     {
         byte[] end = prefix.ToByteArray();
         for (int i = end.Length - 1; i >= 0; i--)

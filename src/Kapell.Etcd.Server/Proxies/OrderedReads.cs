@@ -47,7 +47,7 @@ internal sealed class OrderedReads(TimeProvider time)
             catch (RpcException e)
             {
                 stopping.ThrowIfCancellationRequested();
-                Log.OrderNotRecovered(logger, ProxyBinder.Plain(e, upstream).Status.Detail);
+                Log.OrderNotRecovered(logger, UpstreamCalls.Plain(e, upstream).Status.Detail);
             }
 
             await Task.Delay(RecoveryPause, time, stopping);

@@ -1,5 +1,4 @@
 using System.Collections.Frozen;
-using System.Net.Sockets;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
@@ -9,14 +8,19 @@ namespace Kapell.Etcd.Server.Proxies;
 
 /// <summary>Passes on the calls of services as the bytes that they are; a method may be looked into on the way.</summary>
 /// <param name="upstreams">Where to.</param>
+/// <param name="calls">Of them, those that are one request and one answer.</param>
 /// <param name="views">By full name of the method: what is changed in its messages, or who answers in place of the members.</param>
 /// <param name="watches">Serves the watches.</param>
 /// <param name="order">Null: a member that is behind may answer reads after one that is not.</param>
-internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches, OrderedReads? order)
+internal sealed class ProxyBinder(
+    Upstreams upstreams, UpstreamCalls calls, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches, OrderedReads? order)
 {
     public const string WatchMethod = "/etcdserverpb.Watch/Watch";
 
     private static readonly Marshaller<byte[]> Bytes = new(static bytes => bytes, static bytes => bytes);
+
+    /// <summary>A transaction, as bytes.</summary>
+    public static Method<byte[], byte[]> TxnMethod { get; } = new(MethodType.Unary, "etcdserverpb.KV", "Txn", Bytes, Bytes);
 
     /// <summary>Nothing happens twice if these are sent again to another member, after one did not answer.</summary>
     private static readonly FrozenSet<string> Readers = FrozenSet.Create(
@@ -72,35 +76,9 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
 
         byte[] sent = view.Request(request);
         return view.Response(order is not null && OrderedReads.Concerns(method.FullName)
-            ? await order.ReadAsync(() => AskAsync(method, sent, context), Math.Max(1, upstreams.Endpoints.Count), context.CancellationToken)
-            : await AskAsync(method, sent, context));
-    }
-
-    /// <summary>The answer of the next member, or of one after it when that says nothing.</summary>
-    private async Task<byte[]> AskAsync(Method<byte[], byte[]> method, byte[] sent, ServerCallContext context)
-    {
-        RpcException last = new(new Status(StatusCode.Unavailable, "no endpoint is known"));
-        foreach (Upstream upstream in upstreams.InOrder())
-        {
-            try
-            {
-                using AsyncUnaryCall<byte[]> call = upstream.Channel.CreateCallInvoker().AsyncUnaryCall(method, null, Options(context), sent);
-                byte[] answer = await call;
-                upstreams.Heard(upstream);
-                return answer;
-            }
-            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !context.CancellationToken.IsCancellationRequested)
-            {
-                last = Plain(e, upstream);
-                upstreams.Suspect(upstream, last.Status.Detail);
-                if (!Readers.Contains(method.FullName) && !NeverSent(e))
-                {
-                    break;
-                }
-            }
-        }
-
-        throw last;
+            ? await order.ReadAsync(AskAsync, calls.Members, context.CancellationToken)
+            : await AskAsync());
+        Task<byte[]> AskAsync() => calls.AskAsync(method, sent, UpstreamCalls.OptionsOf(context), Readers.Contains(method.FullName));
     }
 
     private async Task StreamAsync(
@@ -108,7 +86,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
     {
         Upstream upstream = upstreams.InOrder()[0];
         using AsyncServerStreamingCall<byte[]> call =
-            upstream.Channel.CreateCallInvoker().AsyncServerStreamingCall(method, null, Options(context), view.Request(request));
+            upstream.Channel.CreateCallInvoker().AsyncServerStreamingCall(method, null, UpstreamCalls.OptionsOf(context), view.Request(request));
         await PassAsync(upstream, call.ResponseStream, responses, view, context);
     }
 
@@ -117,7 +95,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
     {
         Upstream upstream = upstreams.InOrder()[0];
         using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
-        CallOptions options = Options(context).WithCancellationToken(over.Token);
+        CallOptions options = UpstreamCalls.OptionsOf(context).WithCancellationToken(over.Token);
         using AsyncDuplexStreamingCall<byte[], byte[]> call = upstream.Channel.CreateCallInvoker().AsyncDuplexStreamingCall(method, null, options);
         Task sending = SendAsync(requests, call.RequestStream, view, over.Token);
         try
@@ -162,7 +140,7 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
         }
         catch (RpcException e)
         {
-            RpcException plain = Plain(e, upstream);
+            RpcException plain = UpstreamCalls.Plain(e, upstream);
             if (e.StatusCode == StatusCode.Unavailable)
             {
                 upstreams.Suspect(upstream, plain.Status.Detail);
@@ -171,30 +149,6 @@ internal sealed class ProxyBinder(Upstreams upstreams, IReadOnlyDictionary<strin
             throw plain;
         }
     }
-
-    private static CallOptions Options(ServerCallContext context)
-    {
-        Metadata headers = [];
-        foreach (Metadata.Entry entry in context.RequestHeaders)
-        {
-            // What belongs to the client's own connection stays here.
-            if (entry.Key is not ("user-agent" or "host" or "content-length"))
-            {
-                headers.Add(entry);
-            }
-        }
-
-        DateTime? deadline = context.Deadline == DateTime.MaxValue ? null : context.Deadline;
-        return new CallOptions(headers, deadline, context.CancellationToken);
-    }
-
-    /// <summary>The status as the member gave it, without what the client library adds; which member does not answer, and why, when it is one that does not.</summary>
-    public static RpcException Plain(RpcException e, Upstream upstream) => new(
-        new Status(e.StatusCode, NeverSent(e) ? $"etcd grpc-proxy: cannot connect to {upstream.Address}: {e.Status.DebugException!.Message}" : e.Status.Detail), e.Trailers);
-
-    // A channel says by a bare SocketException that it could not connect; what breaks later is wrapped.
-    private static bool NeverSent(RpcException e) => e.Status.DebugException is SocketException
-        or HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.SecureConnectionError or HttpRequestError.NameResolutionError };
 }
 
 /// <summary>What a proxy does to the messages of one method.</summary>

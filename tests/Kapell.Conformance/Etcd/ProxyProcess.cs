@@ -3,7 +3,7 @@ using Xunit;
 
 namespace Kapell.Conformance.Etcd;
 
-/// <summary>A <c>kapell etcd grpc-proxy</c> as a child process, on a free port of the loopback.</summary>
+/// <summary>A <c>kapell etcd grpc-proxy</c>, or one of etcd's, as a child process, on a free port of the loopback.</summary>
 internal sealed class ProxyProcess : IDisposable
 {
     private const int Attempts = 4;
@@ -19,15 +19,20 @@ internal sealed class ProxyProcess : IDisposable
     public string Url { get; }
 
     /// <summary>Started, and the members behind it answer.</summary>
-    public static async Task<ProxyProcess> StartAsync(string endpoints, CancellationToken cancellation, params string[] more)
+    public static Task<ProxyProcess> StartAsync(string endpoints, CancellationToken cancellation, params string[] more) =>
+        StartAsync(StoreKind.Kapell, endpoints, cancellation, more);
+
+    /// <summary>Of either program.</summary>
+    public static async Task<ProxyProcess> StartAsync(StoreKind kind, string endpoints, CancellationToken cancellation, params string[] more)
     {
+        (string program, string[] command) = kind == StoreKind.Upstream ? (Programs.Etcd!, Array.Empty<string>()) : (Programs.Kapell, ["etcd"]);
         for (int attempt = 1; ; attempt++)
         {
             string address = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{StoreProcess.FreePort()}");
             ProgramRun run = ProgramRun.Start(
-                Programs.Kapell, ["etcd", "grpc-proxy", "start", "--endpoints", endpoints, "--listen-addr", address, "--advertise-client-url", "", .. more]);
+                program, [.. command, "grpc-proxy", "start", "--endpoints", endpoints, "--listen-addr", address, "--advertise-client-url", "", .. more]);
             ProxyProcess proxy = new(run, "http://" + address);
-            if (await proxy.IsHealthyAsync(cancellation))
+            if (await proxy.IsHealthyAsync(kind == StoreKind.Upstream ? "/health" : "/proxy/health", cancellation))
             {
                 return proxy;
             }
@@ -47,7 +52,7 @@ internal sealed class ProxyProcess : IDisposable
         _http.Dispose();
     }
 
-    private async Task<bool> IsHealthyAsync(CancellationToken cancellation)
+    private async Task<bool> IsHealthyAsync(string path, CancellationToken cancellation)
     {
         using PeriodicTimer pace = new(TimeSpan.FromMilliseconds(20));
         using CancellationTokenSource late = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
@@ -56,7 +61,7 @@ internal sealed class ProxyProcess : IDisposable
         {
             try
             {
-                if ((await GetAsync("/proxy/health", late.Token)).Contains("\"health\":\"true\"", StringComparison.Ordinal))
+                if ((await GetAsync(path, late.Token)).Contains("\"health\":\"true\"", StringComparison.Ordinal))
                 {
                     return true;
                 }

@@ -80,7 +80,7 @@ internal sealed class StoreProcess : IDisposable
     {
         _run.Dispose();
         _http.Dispose();
-        if (_ownsDirectory)
+        if (_ownsDirectory && Directory.Exists(DataDirectory))
         {
             Directory.Delete(DataDirectory, recursive: true);
         }

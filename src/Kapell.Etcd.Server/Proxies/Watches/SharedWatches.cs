@@ -184,7 +184,7 @@ internal sealed class SharedWatches(Upstreams upstreams, MessageView view, int r
         }
         catch (RpcException e)
         {
-            RpcException plain = ProxyBinder.Plain(e, line.Upstream);
+            RpcException plain = UpstreamCalls.Plain(e, line.Upstream);
             if (e.StatusCode == StatusCode.Unavailable)
             {
                 upstreams.Suspect(line.Upstream, plain.Status.Detail);
