@@ -52,13 +52,14 @@ internal sealed class Stalls(long begin)
         (List<Stall> stalls, (TimeSpan From, TimeSpan To)[] compactions) = Gather();
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was then:"));
+        DateTime began = DateTime.UtcNow - Stopwatch.GetElapsedTime(begin);
         foreach (Stall stall in stalls.OrderByDescending(static s => s.Longest).Take(Shown))
         {
             (TimeSpan From, TimeSpan To)? before = compactions.LastOrDefault(c => c.From <= stall.At) is { To.Ticks: > 0 } last ? last : null;
             string compaction = before is { } b ? string.Create(CultureInfo.InvariantCulture, $", {(stall.At - b.From).TotalSeconds:F1} s after a compaction was asked for") : "";
             await output.WriteLineAsync(string.Create(
                 CultureInfo.InvariantCulture,
-                $"    at {stall.At.TotalSeconds,7:F2} s: {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms{compaction}"));
+                $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms{compaction}"));
         }
     }
 

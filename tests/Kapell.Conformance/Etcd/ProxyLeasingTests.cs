@@ -33,12 +33,28 @@ public sealed class ProxyLeasingTests
         Assert.Empty((await one.Client.GetAsync("none")).Kvs);
         Assert.Equal(3, (await one.Direct.RangeAsync(new RangeRequest { Key = StoreClient.Bytes(Prefix), RangeEnd = StoreClient.Bytes("leases0") })).Count);
 
+        // A transaction that only reads them is as a member says, wherever it is answered.
+        foreach (TxnRequest request in RandomReads(one.Client, new Random(1)))
+        {
+            TxnResponse expected = await one.Direct.TxnAsync(request);
+            TxnResponse actual = await one.Client.TxnAsync(request);
+            Assert.All(actual.Responses, r => Assert.Equal(new ResponseHeader { Revision = actual.Header.Revision }, r.ResponseRange.Header));
+            foreach (ResponseHeader header in actual.Responses.Select(static r => r.ResponseRange.Header).Append(actual.Header))
+            {
+                // The newest of the keys', which others have passed since.
+                header.Revision = expected.Header.Revision;
+            }
+
+            Assert.Equal($"{request}: {expected}", $"{request}: {actual}");
+        }
+
         // Its own writes are seen, and still without a member.
         await one.Client.PutAsync("a", "2");
         await one.Client.PutAsync("none", "3");
         await one.Client.DeleteAsync("a");
         one.Member.Kill();
         Assert.Empty((await one.Client.GetAsync("a")).Kvs);
+        Assert.Single((await one.Client.TxnAsync(new TxnRequest { Success = { new RequestOp { RequestRange = new RangeRequest { Key = one.Client.Key("none") } } } })).Responses);
         RangeResponse read = await one.Client.GetAsync("none");
         Assert.Equal(("3", 1L, 1L), (read.Kvs[0].Value.ToStringUtf8(), read.Kvs[0].Version, read.Count));
         Assert.Equal(read.Kvs[0].ModRevision, read.Kvs[0].CreateRevision);
@@ -231,6 +247,42 @@ public sealed class ProxyLeasingTests
             await client.GetAsync("first");
         }
         while ((await direct.RangeAsync(leasing)).Count == 0);
+    }
+
+    /// <summary>Comparisons of all kinds of a key that is there and of one that is not, and reads of both.</summary>
+    private static IEnumerable<TxnRequest> RandomReads(StoreClient client, Random random)
+    {
+        ByteString Key() => client.Key(random.Next(2) == 0 ? "a" : "none");
+        Compare Comparison()
+        {
+            Compare compare = new() { Key = Key(), Result = (Compare.Types.CompareResult)random.Next(4), Target = (Compare.Types.CompareTarget)random.Next(5) };
+            int number = random.Next(4);
+            return (random.Next(8), compare.Target) switch
+            {
+                (0, _) => compare,
+                (_, Compare.Types.CompareTarget.Version) => new Compare(compare) { Version = number },
+                (_, Compare.Types.CompareTarget.Create) => new Compare(compare) { CreateRevision = number },
+                (_, Compare.Types.CompareTarget.Mod) => new Compare(compare) { ModRevision = number },
+                (_, Compare.Types.CompareTarget.Lease) => new Compare(compare) { Lease = number },
+                _ => new Compare(compare) { Value = StoreClient.Bytes($"{number}") },
+            };
+        }
+
+        RequestOp Read() => new()
+        {
+            RequestRange = new RangeRequest
+            {
+                Key = Key(), KeysOnly = random.Next(4) == 0, CountOnly = random.Next(4) == 0, Limit = random.Next(3), MaxModRevision = random.Next(4), MinCreateRevision = random.Next(4),
+            },
+        };
+        for (int i = 0; i < 200; i++)
+        {
+            TxnRequest request = new();
+            request.Compare.AddRange(Enumerable.Range(0, random.Next(3)).Select(_ => Comparison()));
+            request.Success.AddRange(Enumerable.Range(0, random.Next(3)).Select(_ => Read()));
+            request.Failure.AddRange(Enumerable.Range(0, random.Next(3)).Select(_ => Read()));
+            yield return request;
+        }
     }
 
     private static async Task<string?> ReadAsync(StoreClient client, string key) => (await client.GetAsync(key)).Kvs is [var pair] ? pair.Value.ToStringUtf8() : null;

@@ -79,6 +79,27 @@ internal sealed class LeasedKeys(TimeProvider time)
         }
     }
 
+    /// <summary>What all of the keys hold at one time. Busy: ask again when that has ended. Neither: not all are known here.</summary>
+    public (IReadOnlyDictionary<ByteString, RangeResponse>? Answers, Task? Busy) Read(IReadOnlyCollection<ByteString> wanted)
+    {
+        Dictionary<ByteString, RangeResponse> answers = [];
+        lock (_gate)
+        {
+            foreach (ByteString key in wanted)
+            {
+                (RangeResponse? answer, Task? busy) = Read(key);
+                if (answer is null)
+                {
+                    return (null, busy);
+                }
+
+                answers[key] = answer;
+            }
+        }
+
+        return (answers, null);
+    }
+
     /// <summary>The key, for the caller alone until <see cref="Release"/>, to be acquired; null: it must not be, or somebody else is at it.</summary>
     public LeasedKey? Begin(ByteString key)
     {

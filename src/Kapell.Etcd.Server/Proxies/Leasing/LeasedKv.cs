@@ -108,7 +108,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
         return response;
     }
 
-    /// <summary>Null: it writes nothing, and a member is asked.</summary>
+    /// <summary>Null: it writes nothing, and asks for more than is known here, so that a member is asked.</summary>
     public async Task<TxnResponse?> TxnAsync(TxnRequest request, CallOptions options)
     {
         HashSet<ByteString> written = [];
@@ -116,7 +116,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
         FindWrites(request, written, ranges);
         if (written.Count == 0 && ranges.Count == 0)
         {
-            return null;
+            return await KnownAsync(request, options);
         }
 
         TxnResponse done = await GuardedAsync(written, ranges, new RequestOp { RequestTxn = request }, options);
@@ -157,6 +157,25 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
 
         return (await answer(request, UpstreamCalls.OptionsOf(context)))?.ToByteArray();
     };
+
+    private async Task<TxnResponse?> KnownAsync(TxnRequest request, CallOptions options)
+    {
+        if (NamesCaller(options) || LeasedRead.KeysOf(request) is not { Count: > 0 } wanted)
+        {
+            return null;
+        }
+
+        while (true)
+        {
+            (IReadOnlyDictionary<ByteString, RangeResponse>? known, Task? busy) = keys.Read(wanted);
+            if (busy is null)
+            {
+                return known is null ? null : LeasedRead.Answer(request, known);
+            }
+
+            await busy.WaitAsync(options.CancellationToken);
+        }
+    }
 
     /// <summary>Reads the key and, if nobody has it, makes it this proxy's.</summary>
     private async Task<RangeResponse?> AcquireAsync(RangeRequest request, LeasedKey begun, CallOptions options)
