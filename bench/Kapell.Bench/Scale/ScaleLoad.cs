@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.ExceptionServices;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Base;
@@ -121,33 +122,34 @@ internal sealed class ScaleLoad : IDisposable
         Task.Factory.StartNew(
             () => Steady(rate, duration, keys, latency, lateness, stalls, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
 
-    private Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, Stalls stalls, CancellationToken cancellation)
+    private async Task Steady(int rate, TimeSpan duration, long keys, LatencyRecorder latency, LatencyRecorder lateness, Stalls stalls, CancellationToken cancellation)
     {
         Prng prng = new(11);
         long begin = Stopwatch.GetTimestamp();
-        List<Task> pending = [];
+        UnderWay underWay = new();
         long sent = 0;
         while (Stopwatch.GetElapsedTime(begin) < duration)
         {
             long due = (long)(Stopwatch.GetElapsedTime(begin).TotalSeconds * rate);
-            for (; sent < due; sent++)
+            for (; sent < due && underWay.Count < PendingMax; sent++)
             {
                 long dueAt = begin + (long)((sent + 1.0) / rate * Stopwatch.Frequency);
                 lateness.Record(dueAt);
-                pending.Add(TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, stalls, cancellation));
-            }
-
-            if (pending.Count > PendingMax)
-            {
-                Task.WaitAny([.. pending], cancellation);
-                pending.RemoveAll(static t => t.IsCompletedSuccessfully);
+                underWay.Begin();
+                _ = TimedPutAsync((int)(sent % _clients.Length), (long)prng.NextBelow((ulong)keys), dueAt, latency, stalls, underWay, cancellation);
             }
 
             cancellation.ThrowIfCancellationRequested();
+            underWay.ThrowIfFailed();
             Thread.Sleep(1);
         }
 
-        return Task.WhenAll(pending);
+        while (underWay.Count > 0)
+        {
+            await Task.Delay(1, cancellation);
+        }
+
+        underWay.ThrowIfFailed();
     }
 
     public void Dispose()
@@ -158,14 +160,43 @@ internal sealed class ScaleLoad : IDisposable
         }
     }
 
-    private async Task TimedPutAsync(int client, long key, long dueAt, LatencyRecorder latency, Stalls stalls, CancellationToken cancellation)
+    private async Task TimedPutAsync(
+        int client, long key, long dueAt, LatencyRecorder latency, Stalls stalls, UnderWay underWay, CancellationToken cancellation)
     {
-        TimeSpan sentLate = Stopwatch.GetElapsedTime(dueAt);
-        await PutAsync(client, key, cancellation);
-        latency.Record(dueAt);
-        stalls.Answered(dueAt, sentLate);
+        try
+        {
+            TimeSpan sentLate = Stopwatch.GetElapsedTime(dueAt);
+            await PutAsync(client, key, cancellation);
+            latency.Record(dueAt);
+            stalls.Answered(dueAt, sentLate);
+        }
+        catch (Exception e)
+        {
+            underWay.Failed(e);
+        }
+        finally
+        {
+            underWay.End();
+        }
     }
 
     /// <summary>A number of 48 bits for each of 32 bits, no two alike: the multiplier is odd.</summary>
     private static long Scatter(long number) => (number * 0x9E3779B97F4BL) & 0xFFFF_FFFF_FFFFL;
+
+    /// <summary>Puts that are not answered. Only counted: a list of them would be most of what the generator's collector has to keep.</summary>
+    private sealed class UnderWay
+    {
+        private int _count;
+        private ExceptionDispatchInfo? _failure;
+
+        public int Count => Volatile.Read(ref _count);
+
+        public void Begin() => Interlocked.Increment(ref _count);
+
+        public void End() => Interlocked.Decrement(ref _count);
+
+        public void Failed(Exception e) => Interlocked.CompareExchange(ref _failure, ExceptionDispatchInfo.Capture(e), null);
+
+        public void ThrowIfFailed() => Volatile.Read(ref _failure)?.Throw();
+    }
 }

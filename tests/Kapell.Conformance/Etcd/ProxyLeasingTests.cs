@@ -178,6 +178,37 @@ public sealed class ProxyLeasingTests
         Assert.Equal("still", await ReadAsync(one.Client, "a"));
     }
 
+    /// <summary>Somebody who knows nothing of leases deletes or writes a leasing key, and the key too.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_leasing_key_that_was_meddled_with_holds_nothing(bool delete)
+    {
+        using Proxied one = await Proxied.StartAsync(StoreKind.Kapell);
+        await one.Client.PutAsync("a", "1");
+        Assert.Equal("1", await ReadAsync(one.Client, "a"));
+        ByteString leasing = StoreClient.Bytes(Prefix + "t/a");
+        if (delete)
+        {
+            await one.Direct.DeleteAsync(new DeleteRangeRequest { Key = leasing });
+        }
+        else
+        {
+            await one.Direct.PutAsync(new PutRequest { Key = leasing, Value = StoreClient.Bytes("what is this") });
+        }
+
+        await one.Direct.PutAsync("a", "2");
+        using CancellationTokenSource late = new(TimeSpan.FromSeconds(20));
+        while (await ReadAsync(one.Client, "a") == "1")
+        {
+            await Task.Delay(5, late.Token);
+        }
+
+        Assert.Equal("2", await ReadAsync(one.Client, "a"));
+        await one.Client.PutAsync("a", "3");
+        Assert.Equal(("3", "3"), (await ReadAsync(one.Client, "a"), await ReadAsync(one.Direct, "a")));
+    }
+
     /// <summary>One proxy in a namespace, one that names it: keys and leasing keys are the same.</summary>
     [Fact]
     public async Task A_namespace_has_its_own_leases()

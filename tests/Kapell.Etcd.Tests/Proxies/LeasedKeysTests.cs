@@ -102,14 +102,30 @@ public sealed class LeasedKeysTests
     {
         Task first = _keys.Await(Key);
         Task second = _keys.Await(Key);
-        _keys.Gone(ByteString.CopyFromUtf8("other"));
+        _keys.Gone(ByteString.CopyFromUtf8("other"), 9);
         Assert.False(first.IsCompleted);
-        _keys.Gone(Key);
+        _keys.Gone(Key, 9);
         await Task.WhenAll(first, second).WaitAsync(Cancellation);
         _keys.Leave(Key);
 
         // One who comes later waits for the next.
         Assert.False(_keys.Await(Key).IsCompleted);
+    }
+
+    /// <summary>Somebody took its leasing key away: not this one if it was made later.</summary>
+    [Fact]
+    public void What_is_lost_is_not_held()
+    {
+        Renew();
+        Hold("v", since: 5);
+        _keys.Gone(Key, 4);
+        _keys.Lost(Key, 5);
+        Assert.Equal("v", Read());
+        _keys.Gone(Key, 6);
+        Assert.Equal(default, _keys.Read(Key));
+        LeasedKey begun = _keys.Begin(Key)!;
+        _keys.Lost(Key, 7);
+        Assert.False(_keys.Release(begun, Answer("w")));
     }
 
     [Fact]
@@ -140,7 +156,12 @@ public sealed class LeasedKeysTests
 
     private void Renew() => _keys.Renew(1, _time.GetTimestamp() + (10 * _time.TimestampFrequency));
 
-    private void Hold(string value) => Assert.True(_keys.Release(_keys.Begin(Key)!, Answer(value)));
+    private void Hold(string value, long since = 1)
+    {
+        LeasedKey begun = _keys.Begin(Key)!;
+        begun.Since = since;
+        Assert.True(_keys.Release(begun, Answer(value)));
+    }
 
     private string Read() => _keys.Read(Key).Answer!.Kvs[0].Value.ToStringUtf8();
 

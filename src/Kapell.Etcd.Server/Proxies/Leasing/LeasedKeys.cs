@@ -214,15 +214,28 @@ internal sealed class LeasedKeys(TimeProvider time)
         }
     }
 
-    /// <summary>The leasing key of the key is gone.</summary>
-    public void Gone(ByteString key)
+    /// <summary>The leasing key of the key was deleted at the revision.</summary>
+    public void Gone(ByteString key, long revision)
     {
+        Lost(key, revision);
         lock (_gate)
         {
             if (_waiters.TryGetValue(key, out Waiter? waiter))
             {
                 waiter.Gone.TrySetResult();
                 waiter.Gone = NewBusy();
+            }
+        }
+    }
+
+    /// <summary>A leasing key that was made before the revision, or just now, is not this proxy's any more.</summary>
+    public void Lost(ByteString key, long revision)
+    {
+        lock (_gate)
+        {
+            if (_keys.TryGetValue(key, out LeasedKey? found) && found.Since < revision)
+            {
+                Take(found);
             }
         }
     }

@@ -343,13 +343,14 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
         await AskBackAsync(seen.Responses[0].ResponseRange.Kvs, options);
     }
 
-    /// <summary>Deletes the own ones of leasing keys and has others delete theirs; they may not have yet when it returns.</summary>
+    /// <summary>Deletes the own ones of leasing keys, and nobody's, and has others delete theirs; they may not have yet when it returns.</summary>
     private async Task AskBackAsync(IEnumerable<KeyValue> leasings, CallOptions options)
     {
         foreach (KeyValue leasing in leasings)
         {
             ByteString key = UnsafeByteOperations.UnsafeWrap(leasing.Key.Memory[_prefix.Length..]);
-            if (leasing.Lease != 0 && leasing.Lease == keys.Lease)
+            // Without a lease nobody would ever give it up: somebody wrote it who knows nothing of leases.
+            if (leasing.Lease == 0 || leasing.Lease == keys.Lease)
             {
                 await RescindAsync(key, leasing.CreateRevision + 1, options.CancellationToken);
                 continue;

@@ -146,7 +146,12 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
                 ByteString key = UnsafeByteOperations.UnsafeWrap(one.Kv.Key.Memory[_whole.Length..]);
                 if (one.Type == Event.Types.EventType.Delete)
                 {
-                    keys.Gone(key);
+                    keys.Gone(key, one.Kv.ModRevision);
+                }
+                else if (one.Kv.Version > 1 && one.Kv.Lease != _lease)
+                {
+                    // Of another, or somebody's who knows nothing of leases.
+                    keys.Lost(key, one.Kv.ModRevision);
                 }
                 else if (one.Kv.Value == LeasedKv.Revoke && one.Kv.Lease == _lease)
                 {
