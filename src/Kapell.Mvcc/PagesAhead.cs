@@ -17,6 +17,7 @@ internal sealed unsafe class PagesAhead(Func<Action, Task> beside)
 
     private readonly ConcurrentQueue<nint> _ready = new();
     private Task _running = Task.CompletedTask;
+    private volatile bool _ending;
 
     /// <summary>A page that was touched, or null; its owner frees it with <see cref="HugePages.Free"/>.</summary>
     public void* TryTake()
@@ -34,6 +35,7 @@ internal sealed unsafe class PagesAhead(Func<Action, Task> beside)
     /// <summary>Gives back what nobody took.</summary>
     public void End()
     {
+        _ending = true;
         ((IAsyncResult)_running).AsyncWaitHandle.WaitOne();
         while (_ready.TryDequeue(out nint page))
         {
@@ -43,7 +45,7 @@ internal sealed unsafe class PagesAhead(Func<Action, Task> beside)
 
     private void Fill()
     {
-        while (_ready.Count < ReadyMax)
+        while (!_ending && _ready.Count < ReadyMax)
         {
             byte* page = (byte*)HugePages.Allocate(HugePages.Bytes, advise: true);
             for (int at = 0; at < HugePages.Bytes; at += SystemPageBytes)

@@ -82,9 +82,9 @@ internal static class GrpcProxyCommand
         SharedWatches watches = new(upstreams, views.GetValueOrDefault(ProxyBinder.WatchMethod) ?? MessageView.None, options.SendBytesMax, time);
         OrderedReads? order = options.OrdersReads ? new OrderedReads(time) : null;
         await (order?.RecoverAsync(upstreams, logger, stopping) ?? Task.CompletedTask);
-        UpstreamCalls asked = new(upstreams);
-        LeasingSession? leasing = options.LeasingPrefix.Length > 0 ? Lease(options, upstreams, asked, views, time, logger) : null;
-        new ProxyBinder(upstreams, asked, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
+        UpstreamCalls single = new(upstreams);
+        LeasingSession? leasing = options.LeasingPrefix.Length > 0 ? AnswerLeased(options, upstreams, single, views, time, logger) : null;
+        new ProxyBinder(upstreams, single, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
         Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
         ProxyPages pages = new(upstreams, calls, watches, time);
         await using WebApplication app = await StartAsync(options, tls, binder, pages, time, logs, stopping);
@@ -96,7 +96,7 @@ internal static class GrpcProxyCommand
     }
 
     /// <summary>Has calls of keys answered by what is leased, before they reach the views that there are.</summary>
-    private static LeasingSession Lease(
+    private static LeasingSession AnswerLeased(
         GrpcProxyOptions options, Upstreams upstreams, UpstreamCalls calls, Dictionary<string, MessageView> views, TimeProvider time, ILogger logger)
     {
         LeasedKeys keys = new(time);
@@ -107,7 +107,7 @@ internal static class GrpcProxyCommand
             views[method] = (views.GetValueOrDefault(method) ?? MessageView.None) with { Answer = answer };
         }
 
-        return new LeasingSession(options.Namespace, kv, keys, upstreams, time, logger);
+        return new LeasingSession(new KeyNamespace(options.Namespace + options.LeasingPrefix), kv, keys, upstreams, time, logger);
 
         async Task<TxnResponse> TransactAsync(TxnRequest request, CallOptions call) => TxnResponse.Parser.ParseFrom(
             inner.Response(await calls.AskAsync(ProxyBinder.TxnMethod, inner.Request(request.ToByteArray()), call, isReader: false)));

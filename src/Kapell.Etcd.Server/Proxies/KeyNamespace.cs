@@ -39,10 +39,11 @@ internal sealed class KeyNamespace(string prefix)
     }
 
     /// <summary>The range of keys with the prefix that stands for a client's range.</summary>
-    private (ByteString Key, ByteString End) Inside(ByteString key, ByteString end) =>
+    public (ByteString Key, ByteString End) Inside(ByteString key, ByteString end) =>
         (Concat(key), end.IsEmpty ? end : end == ToTheEnd ? After(_prefix) : Concat(end));
 
-    private ByteString Concat(ByteString key)
+    /// <summary>The key with the prefix.</summary>
+    public ByteString Concat(ByteString key)
     {
         byte[] whole = new byte[_prefix.Length + key.Length];
         _prefix.Span.CopyTo(whole);
@@ -51,7 +52,7 @@ internal sealed class KeyNamespace(string prefix)
     }
 
     /// <summary>The first key after all that begin so; to the end when there is none.</summary>
-    public static ByteString After(ByteString prefix)
+    private static ByteString After(ByteString prefix)
     {
         byte[] end = prefix.ToByteArray();
         for (int i = end.Length - 1; i >= 0; i--)
@@ -66,7 +67,8 @@ internal sealed class KeyNamespace(string prefix)
         return ToTheEnd;
     }
 
-    private ByteString Strip(ByteString key) => key.Span.StartsWith(_prefix.Span) ? UnsafeByteOperations.UnsafeWrap(key.Memory[_prefix.Length..]) : key;
+    /// <summary>The key without the prefix; one that has it not as it is.</summary>
+    public ByteString Strip(ByteString key) => key.Span.StartsWith(_prefix.Span) ? UnsafeByteOperations.UnsafeWrap(key.Memory[_prefix.Length..]) : key;
 
     private void Enter(RangeRequest request) => (request.Key, request.RangeEnd) = Inside(request.Key, request.RangeEnd);
 

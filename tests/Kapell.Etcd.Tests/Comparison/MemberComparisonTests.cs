@@ -4,6 +4,7 @@ using Google.Protobuf;
 using Kapell.Base;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Server.Comparison;
+using Kapell.Etcd.Tests.Mvcc;
 using Kapell.Mvcc;
 using Xunit;
 
@@ -189,15 +190,9 @@ public sealed class MemberComparisonTests
 
         public void Reload(ulong id)
         {
-            CheckpointSource source = Store(id).BeginCheckpoint();
-            System.Buffers.ArrayBufferWriter<byte> bytes = new();
-            while (source.WriteNext(bytes, 1000))
-            {
-            }
-
-            source.End();
+            byte[] bytes = CheckpointBytes.Of(Store(id), piece: 1000);
             Store(id).Dispose();
-            _stores[id - 1] = CheckpointLoader.Load(new MemoryStream(bytes.WrittenSpan.ToArray()));
+            _stores[id - 1] = CheckpointLoader.Load(new MemoryStream(bytes));
         }
 
         public async Task<List<Difference>> RoundAsync(ulong self)

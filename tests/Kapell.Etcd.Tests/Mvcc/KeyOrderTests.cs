@@ -1,4 +1,3 @@
-using System.Buffers;
 using Kapell.Base;
 using Kapell.Mvcc;
 using Xunit;
@@ -153,24 +152,12 @@ public sealed class KeyOrderTests
     public void A_checkpoint_with_a_record_of_nothing_is_refused()
     {
         using MvccStore store = new();
-        byte[] bytes = Checkpoint(store);
+        byte[] bytes = CheckpointBytes.Of(store);
         byte[] wrong = [.. bytes[..^4], 0, 0, 0, 0x80, 0, 0, 0, 0, .. bytes[^4..]];
         Assert.Throws<InvalidDataException>(() => CheckpointLoader.Load(new MemoryStream(wrong)));
     }
 
-    private static MvccStore Reload(MvccStore store) => CheckpointLoader.Load(new MemoryStream(Checkpoint(store)));
-
-    private static byte[] Checkpoint(MvccStore store)
-    {
-        ArrayBufferWriter<byte> bytes = new();
-        CheckpointSource source = store.BeginCheckpoint();
-        while (source.WriteNext(bytes, 1 << 16))
-        {
-        }
-
-        source.End();
-        return bytes.WrittenSpan.ToArray();
-    }
+    private static MvccStore Reload(MvccStore store) => CheckpointLoader.Load(new MemoryStream(CheckpointBytes.Of(store)));
 
     private static void Put(MvccStore store, byte[] key) => Write(store, () => store.Put(key, BitConverter.GetBytes(store.Revision), 0));
 

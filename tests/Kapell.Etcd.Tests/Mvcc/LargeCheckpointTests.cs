@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 using Kapell.Mvcc;
 using Xunit;
@@ -15,7 +14,7 @@ public sealed class LargeCheckpointTests
     public void Read_with_another_thread_beside_it_is_the_same_store()
     {
         using MvccStore store = Fill();
-        byte[] bytes = Checkpoint(store);
+        byte[] bytes = CheckpointBytes.Of(store);
         int pieces = 0;
         using MvccStore alone = CheckpointLoader.Load(new MemoryStream(bytes));
         using MvccStore beside = CheckpointLoader.Load(new MemoryStream(bytes), work =>
@@ -40,7 +39,7 @@ public sealed class LargeCheckpointTests
     public void One_that_is_cut_short_is_refused_while_pages_are_being_prepared()
     {
         using MvccStore store = Fill();
-        byte[] bytes = Checkpoint(store);
+        byte[] bytes = CheckpointBytes.Of(store);
         MemoryStream cut = new(bytes, 0, bytes.Length - 100);
         Assert.Throws<InvalidDataException>(() => CheckpointLoader.Load(cut, Task.Run));
     }
@@ -66,17 +65,5 @@ public sealed class LargeCheckpointTests
         BinaryPrimitives.WriteInt32BigEndian(value, of);
         value[^1] = (byte)of;
         return value;
-    }
-
-    private static byte[] Checkpoint(MvccStore store)
-    {
-        ArrayBufferWriter<byte> bytes = new();
-        CheckpointSource source = store.BeginCheckpoint();
-        while (source.WriteNext(bytes, 1 << 16))
-        {
-        }
-
-        source.End();
-        return bytes.WrittenSpan.ToArray();
     }
 }

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text;
 using CsCheck;
 using Kapell.Mvcc;
@@ -238,14 +237,7 @@ public sealed class StoreModelTests
         /// <summary>Through a checkpoint.</summary>
         private static MvccStore Reload(MvccStore store)
         {
-            ArrayBufferWriter<byte> bytes = new();
-            CheckpointSource source = store.BeginCheckpoint();
-            while (source.WriteNext(bytes, 50))
-            {
-            }
-
-            source.End();
-            using MemoryStream stream = new(bytes.WrittenSpan.ToArray());
+            using MemoryStream stream = new(CheckpointBytes.Of(store, piece: 50));
             MvccStore loaded = CheckpointLoader.Load(stream);
             Assert.Equal(stream.Length, stream.Position);
             return loaded;

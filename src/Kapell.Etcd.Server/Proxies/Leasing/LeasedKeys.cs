@@ -26,17 +26,6 @@ internal sealed class LeasedKeys(TimeProvider time)
     /// <summary>What is asked for with it belongs to the lease; 0 while there is none.</summary>
     public long Lease { get; private set; }
 
-    public int Count
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _keys.Count;
-            }
-        }
-    }
-
     /// <summary>A new lease, or the same one longer.</summary>
     /// <param name="lease">Its number.</param>
     /// <param name="until">A time stamp at which it lasts for certain.</param>
@@ -62,10 +51,8 @@ internal sealed class LeasedKeys(TimeProvider time)
         lock (_gate)
         {
             Lease = 0;
-            foreach (LeasedKey key in _keys.Values.ToArray())
-            {
-                Take(key);
-            }
+            _keys.Clear();
+            _bytes = 0;
         }
     }
 

@@ -20,13 +20,10 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
     /// <summary>What a leasing key holds when another wants to write.</summary>
     public static readonly ByteString Revoke = ByteString.CopyFromUtf8("REVOKE");
 
-    private static readonly ByteString ToTheEnd = ByteString.CopyFrom(0);
-
     // The owner may be gone and with it the word that it has given up.
     private static readonly TimeSpan AskAgain = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan RescindPatience = TimeSpan.FromSeconds(5);
 
-    private readonly ByteString _prefix = ByteString.CopyFromUtf8(prefix);
+    private readonly KeyNamespace _leasings = new(prefix);
 
     /// <summary>The methods that it answers.</summary>
     public IReadOnlyDictionary<string, Func<byte[], ServerCallContext, Task<byte[]?>>> Answers() =>
@@ -37,15 +34,6 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
             ["/etcdserverpb.KV/DeleteRange"] = Answer<DeleteRangeRequest, DeleteRangeResponse>(DeleteRangeRequest.Parser, DeleteRangeAsync),
             ["/etcdserverpb.KV/Txn"] = Answer<TxnRequest, TxnResponse>(TxnRequest.Parser, TxnAsync),
         };
-
-    /// <summary>The leasing key of a key.</summary>
-    public ByteString LeasingKey(ByteString key)
-    {
-        byte[] whole = new byte[_prefix.Length + key.Length];
-        _prefix.Span.CopyTo(whole);
-        key.Span.CopyTo(whole.AsSpan(_prefix.Length));
-        return UnsafeByteOperations.UnsafeWrap(whole);
-    }
 
     /// <summary>Null: the member is asked as if there were no leases.</summary>
     public async Task<RangeResponse?> RangeAsync(RangeRequest request, CallOptions options)
@@ -126,13 +114,14 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
     }
 
     /// <summary>Deletes the leasing key, unless it was made at the revision or after it.</summary>
-    public async Task RescindAsync(ByteString key, long before, CancellationToken cancellation)
+    public async Task RescindAsync(ByteString key, long before, CallOptions options)
     {
         keys.GiveUp(key);
+        ByteString leasing = _leasings.Concat(key);
         TxnRequest request = new();
-        request.Compare.Add(MadeBefore(LeasingKey(key), ByteString.Empty, before));
-        request.Success.Add(new RequestOp { RequestDeleteRange = new DeleteRangeRequest { Key = LeasingKey(key) } });
-        await transact(request, new CallOptions(deadline: (time.GetUtcNow() + RescindPatience).UtcDateTime, cancellationToken: cancellation));
+        request.Compare.Add(MadeBefore(leasing, ByteString.Empty, before));
+        request.Success.Add(new RequestOp { RequestDeleteRange = new DeleteRangeRequest { Key = leasing } });
+        await transact(request, options);
     }
 
     /// <summary>Whether the call says who makes it.</summary>
@@ -184,7 +173,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
         try
         {
             long lease = keys.Lease;
-            ByteString leasing = LeasingKey(request.Key);
+            ByteString leasing = _leasings.Concat(request.Key);
             TxnRequest acquire = new();
 
             // A key that goes when its lease ends goes without anybody asking.
@@ -208,7 +197,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
             else if (done.Responses[1].ResponseRange.Kvs is [var other] && other.Lease == lease)
             {
                 // Its making was asked for and the answer lost. It may be asked back already.
-                await RescindAsync(request.Key, other.CreateRevision + 1, options.CancellationToken);
+                await RescindAsync(request.Key, other.CreateRevision + 1, options);
             }
 
             return LeasedRead.Answer(request, whole);
@@ -272,7 +261,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
             bool mayRead = !NamesCaller(options);
             foreach (ByteString key in written)
             {
-                ByteString leasing = LeasingKey(key);
+                ByteString leasing = _leasings.Concat(key);
                 LeasedKey? held = await keys.LockAsync(key, options.CancellationToken);
                 guarded.Compare.Add(MadeBefore(leasing, ByteString.Empty, (held?.Since ?? 0) + 1));
                 guarded.Failure.Add(new RequestOp { RequestRange = LeasedRead.Of(leasing) });
@@ -287,7 +276,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
 
             foreach ((ByteString key, ByteString end) in ranges)
             {
-                (ByteString from, ByteString to) = LeasingRange(key, end);
+                (ByteString from, ByteString to) = _leasings.Inside(key, end);
                 guarded.Compare.Add(MadeBefore(from, to, 1));
                 guarded.Failure.Add(new RequestOp { RequestRange = new RangeRequest { Key = from, RangeEnd = to } });
             }
@@ -336,7 +325,7 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
     /// <summary>Nobody has a lease of a key of the range for a moment, this proxy included.</summary>
     private async Task ClearAsync(ByteString key, ByteString end, CallOptions options)
     {
-        (ByteString from, ByteString to) = LeasingRange(key, end);
+        (ByteString from, ByteString to) = _leasings.Inside(key, end);
         TxnRequest look = new();
         look.Success.Add(new RequestOp { RequestRange = new RangeRequest { Key = from, RangeEnd = to } });
         TxnResponse seen = await transact(look, options);
@@ -348,11 +337,12 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
     {
         foreach (KeyValue leasing in leasings)
         {
-            ByteString key = UnsafeByteOperations.UnsafeWrap(leasing.Key.Memory[_prefix.Length..]);
+            ByteString key = _leasings.Strip(leasing.Key);
+
             // Without a lease nobody would ever give it up: somebody wrote it who knows nothing of leases.
             if (leasing.Lease == 0 || leasing.Lease == keys.Lease)
             {
-                await RescindAsync(key, leasing.CreateRevision + 1, options.CancellationToken);
+                await RescindAsync(key, leasing.CreateRevision + 1, options);
                 continue;
             }
 
@@ -376,10 +366,6 @@ internal sealed class LeasedKv(string prefix, LeasedKeys keys, Func<TxnRequest, 
             }
         }
     }
-
-    /// <summary>The leasing keys of a range of keys.</summary>
-    private (ByteString From, ByteString To) LeasingRange(ByteString key, ByteString end) =>
-        (LeasingKey(key), end == ToTheEnd ? KeyNamespace.After(_prefix) : LeasingKey(end));
 
     /// <summary>A key that is not there was made at revision 0; of a range, all that are there.</summary>
     private static Compare MadeBefore(ByteString key, ByteString end, long revision) => new()

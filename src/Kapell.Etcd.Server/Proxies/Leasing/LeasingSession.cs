@@ -1,4 +1,3 @@
-using System.Text;
 using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
@@ -12,7 +11,13 @@ namespace Kapell.Etcd.Server.Proxies.Leasing;
 /// read for as long as the lease is certain to last. The lease is renewed only at the member that is watched, so that one which has lost its
 /// cluster cannot keep it alive and miss what is asked back.
 /// </summary>
-internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKeys keys, Upstreams upstreams, TimeProvider time, ILogger logger)
+/// <param name="leasings">The leasing keys as the members see them.</param>
+/// <param name="kv">Gives up a key.</param>
+/// <param name="keys">Those that are held.</param>
+/// <param name="upstreams">The members.</param>
+/// <param name="time">For the lease, and pauses.</param>
+/// <param name="logger">Of the proxy.</param>
+internal sealed class LeasingSession(KeyNamespace leasings, LeasedKv kv, LeasedKeys keys, Upstreams upstreams, TimeProvider time, ILogger logger)
 {
     private const int TtlSeconds = 60; // etcd: concurrency.NewSession
     private const int RenewalsPerTtl = 6;
@@ -23,7 +28,7 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
-    private readonly ByteString _whole = ByteString.CopyFrom([.. Encoding.UTF8.GetBytes(keyNamespace), .. kv.LeasingKey(ByteString.Empty).Span]);
+    private readonly (ByteString Key, ByteString End) _all = leasings.Inside(ByteString.Empty, ByteString.CopyFrom(0));
     private long _lease;
     private long _validUntil; // A time stamp.
     private long _next; // The revision after the last that was watched.
@@ -113,11 +118,11 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
 
     private async Task OpenAsync(AsyncDuplexStreamingCall<WatchRequest, WatchResponse> watch, CancellationToken cancellation)
     {
-        WatchCreateRequest create = new() { Key = _whole, RangeEnd = KeyNamespace.After(_whole), StartRevision = _next };
+        WatchCreateRequest create = new() { Key = _all.Key, RangeEnd = _all.End, StartRevision = _next };
         await watch.RequestStream.WriteAsync(new WatchRequest { CreateRequest = create }, cancellation);
-        using CancellationTokenSource late = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        late.CancelAfter(Patience);
-        if (!await watch.ResponseStream.MoveNext(late.Token))
+        using CancellationTokenSource late = new(Patience, time);
+        using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, late.Token);
+        if (!await watch.ResponseStream.MoveNext(either.Token))
         {
             throw new RpcException(new Status(StatusCode.Unavailable, "the watch of the leasing keys has ended"));
         }
@@ -143,7 +148,7 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
             RefuseCanceled(response);
             foreach (Event one in response.Events)
             {
-                ByteString key = UnsafeByteOperations.UnsafeWrap(one.Kv.Key.Memory[_whole.Length..]);
+                ByteString key = leasings.Strip(one.Kv.Key);
                 if (one.Type == Event.Types.EventType.Delete)
                 {
                     keys.Gone(key, one.Kv.ModRevision);
@@ -155,7 +160,7 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
                 }
                 else if (one.Kv.Value == LeasedKv.Revoke && one.Kv.Lease == _lease)
                 {
-                    await kv.RescindAsync(key, one.Kv.ModRevision, cancellation);
+                    await kv.RescindAsync(key, one.Kv.ModRevision, Soon(cancellation));
                 }
             }
 
@@ -171,7 +176,7 @@ internal sealed class LeasingSession(string keyNamespace, LeasedKv kv, LeasedKey
         while (true)
         {
             // Since users are needed, what was read without one must not be shown.
-            await new KV.KVClient(upstream.Channel).RangeAsync(new RangeRequest { Key = _whole, CountOnly = true }, Soon(cancellation));
+            await new KV.KVClient(upstream.Channel).RangeAsync(new RangeRequest { Key = _all.Key, CountOnly = true }, Soon(cancellation));
             await KeepAliveAsync(upstream, cancellation);
             Volatile.Write(ref _heard, false);
             await watch.WriteAsync(new WatchRequest { ProgressRequest = new WatchProgressRequest() }, cancellation);
