@@ -153,7 +153,7 @@ internal static partial class Log
     [LoggerMessage(EventId = 1100, Level = LogLevel.Information, Message = "reads are answered here under lease {LeaseId:x} of {Member}")]
     public static partial void LeasingHeld(ILogger logger, string member, long leaseId);
 
-    [LoggerMessage(EventId = 1101, Level = LogLevel.Warning, Message = "no lease for reads here, or it is not renewed, trying again in 1s: {Reason}")]
+    [LoggerMessage(EventId = 1101, Level = LogLevel.Warning, Message = "the lease for reads here could not be taken or renewed, trying again in 1s: {Reason}")]
     public static partial void LeasingInterrupted(ILogger logger, string reason);
 
     [LoggerMessage(EventId = 1102, Level = LogLevel.Warning, Message = "lease {LeaseId:x} of the leasing keys was not revoked, writers may wait until it ends: {Reason}")]
