@@ -8,14 +8,14 @@ public static class CheckpointLoader
     private const int RecordBytesMax = 0x3FFF_FFFF;
 
     /// <summary>Reads up to the end mark and no further.</summary>
-    /// <param name="beside">Runs a piece of the work while the next is read; null: one after the other.</param>
+    /// <param name="beside">The store's, and used while it is read too; null: one after the other.</param>
     /// <exception cref="InvalidDataException">The bytes are no checkpoint, or end too early.</exception>
     public static MvccStore Load(Stream input, Func<Action, Task>? beside = null)
     {
-        MvccStore store = new();
+        MvccStore store = new(beside);
         try
         {
-            ReadHeader(input, store, beside);
+            ReadHeader(input, store);
             ReadRecords(input, store);
             store.RestoreEnd(store.Revision);
             return store;
@@ -32,7 +32,7 @@ public static class CheckpointLoader
         }
     }
 
-    private static void ReadHeader(Stream input, MvccStore store, Func<Action, Task>? beside)
+    private static void ReadHeader(Stream input, MvccStore store)
     {
         Span<byte> header = stackalloc byte[32];
         input.ReadExactly(header);
@@ -41,7 +41,7 @@ public static class CheckpointLoader
             throw new FormatException("it does not begin as a checkpoint of this version does");
         }
 
-        store.RestoreBegin(BinaryPrimitives.ReadInt64LittleEndian(header[8..]), BinaryPrimitives.ReadInt64LittleEndian(header[16..]), beside);
+        store.RestoreBegin(BinaryPrimitives.ReadInt64LittleEndian(header[8..]), BinaryPrimitives.ReadInt64LittleEndian(header[16..]));
         Span<byte> lease = stackalloc byte[16];
         for (long left = BinaryPrimitives.ReadInt64LittleEndian(header[24..]); left > 0; left--)
         {

@@ -12,7 +12,8 @@ public readonly record struct WriteResult(long Revision, long FirstPosition, lon
 /// </summary>
 public sealed unsafe class MvccStore : IDisposable
 {
-    private readonly RecordPages _pages = new();
+    private readonly RecordPages _pages;
+    private readonly Func<Action, Task>? _beside;
     private readonly KeyIndex _index = new();
     private readonly RevisionLog _log = new();
     private readonly Compactor _compactor;
@@ -21,8 +22,14 @@ public sealed unsafe class MvccStore : IDisposable
     private RestoreBatch? _restoring;
     private long _firstPosition;
 
-    public MvccStore()
+    /// <param name="beside">
+    /// Runs a short piece of work on another thread: memory is made ready there before it is needed, and a checkpoint that is read is put
+    /// into the index. Null: all is done by the owner.
+    /// </param>
+    public MvccStore(Func<Action, Task>? beside = null)
     {
+        _beside = beside;
+        _pages = new RecordPages(beside);
         _compactor = new Compactor(_pages, _index, _log);
     }
 
@@ -339,20 +346,15 @@ public sealed unsafe class MvccStore : IDisposable
     }
 
     /// <summary>For a checkpoint being read: the numbers, before any record.</summary>
-    /// <param name="beside">See <see cref="RestoreBatch"/>; null: on this thread.</param>
-    internal void RestoreBegin(long revision, long compactRevision, Func<Action, Task>? beside = null)
+    internal void RestoreBegin(long revision, long compactRevision)
     {
         Check.That(_log.End == 0 && _index.Count == 0);
-        _restoring = new RestoreBatch(_index, beside ?? (static work =>
+        _restoring = new RestoreBatch(_index, _beside ?? (static work =>
         {
             work();
             return Task.CompletedTask;
         }));
-        if (beside != null)
-        {
-            _pages.BeginAhead(beside);
-        }
-
+        _pages.BeginStart();
         Revision = revision;
         _compactor.Restore(compactRevision);
     }
@@ -389,7 +391,7 @@ public sealed unsafe class MvccStore : IDisposable
     internal void RestoreEnd(long revision)
     {
         Check.That(revision >= Revision);
-        _pages.EndAhead();
+        _pages.EndStart();
         _restoring!.Flush();
         _restoring = null;
         Revision = revision;

@@ -9,7 +9,8 @@ namespace Kapell.Mvcc;
 /// A record is its length (4 bytes, the top bit set once it is dead), its place within its revision (4 bytes) and its bytes. A page
 /// begins at a multiple of its size, so that the address of a record, which never begins later than that, tells its page.
 /// </summary>
-internal sealed unsafe class RecordPages : IDisposable
+/// <param name="beside">Runs a short piece of work on another thread: new pages are made ready there. Null: nothing is.</param>
+internal sealed unsafe class RecordPages(Func<Action, Task>? beside = null) : IDisposable
 {
     private const int PageBytes = HugePages.Bytes;
     private const int HeaderBytes = 8;
@@ -19,6 +20,14 @@ internal sealed unsafe class RecordPages : IDisposable
     /// <summary>A small store would hold a huge page of which it needs little.</summary>
     private const long OrdinaryBytes = 16 * HugePages.Bytes;
 
+    // What a thread takes in a start while the other was not given the processor for a moment; and what a store that serves takes at the
+    // speed of its log while the other thread clears one.
+    private const int ReadyInStart = 32;
+    private const int ReadyInService = 4;
+
+    // Of what is held, so much may be pages given back, for the next to be opened: what was touched once need not be cleared.
+    private const int SpareShare = 64;
+
     // What dead records may hold before pages that are mostly alive are emptied too: a share of what is alive, for emptying a page that is
     // dead by a tenth copies nine bytes for each that it frees, and at least so much, for a small store has no need of it.
     private const int DeadShare = 24;
@@ -26,8 +35,11 @@ internal sealed unsafe class RecordPages : IDisposable
 
     private readonly List<nint> _pages = [];
     private readonly Stack<int> _freeSlots = new();
+    private readonly Stack<nint> _spare = new();
+    private readonly PagesAhead? _ahead = beside == null ? null : new PagesAhead(beside);
     private Page* _current;
-    private PagesAhead? _ahead;
+    private int _readyWanted = ReadyInService;
+    private long _openBytes; // Of pages with records.
     private long _lastId;
     private int _sparseCursor;
     private long _usedBytes; // Of records alive and dead, and the pages' heads.
@@ -35,16 +47,16 @@ internal sealed unsafe class RecordPages : IDisposable
     /// <summary>Bytes of records that somebody can still read.</summary>
     public long LiveBytes { get; private set; }
 
-    /// <summary>Bytes held from the system.</summary>
-    public long AllocatedBytes { get; private set; }
+    /// <summary>Bytes held from the system, but for the few pages that are being made ready.</summary>
+    public long AllocatedBytes => _openBytes + ((long)_spare.Count * PageBytes);
 
-    /// <summary>From now to <see cref="EndAhead"/> another thread prepares the pages, for very many will be needed.</summary>
-    public void BeginAhead(Func<Action, Task> beside) => _ahead = new PagesAhead(beside);
+    /// <summary>Until <see cref="EndStart"/> very many pages will be needed.</summary>
+    public void BeginStart() => _readyWanted = ReadyInStart;
 
-    public void EndAhead()
+    public void EndStart()
     {
-        _ahead?.End();
-        _ahead = null;
+        _readyWanted = ReadyInService;
+        _ahead?.Keep(ReadyInService);
     }
 
     public static ReadOnlySpan<byte> Read(RecordAddress address)
@@ -154,7 +166,7 @@ internal sealed unsafe class RecordPages : IDisposable
 
     public void Dispose()
     {
-        EndAhead();
+        _ahead?.Keep(0);
         for (int i = 0; i < _pages.Count; i++)
         {
             if (_pages[i] != 0)
@@ -163,6 +175,7 @@ internal sealed unsafe class RecordPages : IDisposable
             }
         }
 
+        FreeSpare(0);
         _pages.Clear();
         _freeSlots.Clear();
         _current = null;
@@ -177,15 +190,9 @@ internal sealed unsafe class RecordPages : IDisposable
     {
         Page* before = _current;
         int capacity = Math.Max(PageBytes, needed + sizeof(Page));
-        bool huge = AllocatedBytes >= OrdinaryBytes;
-        Page* page = huge && capacity == PageBytes && _ahead != null ? (Page*)_ahead.TryTake() : null;
-        if (page == null)
-        {
-            page = (Page*)HugePages.Allocate((nuint)capacity, huge);
-        }
-
+        Page* page = (Page*)Take(capacity);
         *page = new Page { Id = ++_lastId, Capacity = capacity, Used = sizeof(Page) };
-        AllocatedBytes += capacity;
+        _openBytes += capacity;
         _usedBytes += page->Used;
         if (_freeSlots.TryPop(out int slot))
         {
@@ -205,14 +212,43 @@ internal sealed unsafe class RecordPages : IDisposable
         }
     }
 
+    private void* Take(int capacity)
+    {
+        bool huge = _openBytes >= OrdinaryBytes;
+        void* page = null;
+        if (capacity == PageBytes)
+        {
+            page = _spare.TryPop(out nint spare) ? (void*)spare : huge && _ahead != null ? _ahead.TryTake(_readyWanted) : null;
+        }
+
+        return page != null ? page : HugePages.Allocate((nuint)capacity, huge);
+    }
+
     private void ClosePage(Page* page)
     {
-        AllocatedBytes -= page->Capacity;
+        _openBytes -= page->Capacity;
         LiveBytes -= page->LiveBytes;
         _usedBytes -= page->Used;
         _freeSlots.Push(page->Slot);
         _pages[page->Slot] = 0;
-        HugePages.Free(page);
+        if (page->Capacity == PageBytes)
+        {
+            _spare.Push((nint)page);
+        }
+        else
+        {
+            HugePages.Free(page);
+        }
+
+        FreeSpare(_openBytes / SpareShare / PageBytes);
+    }
+
+    private void FreeSpare(long keep)
+    {
+        while (_spare.Count > keep)
+        {
+            HugePages.Free((void*)_spare.Pop());
+        }
     }
 
     /// <summary>What a page begins with.</summary>

@@ -114,7 +114,7 @@ internal static class ReplicaLoader
             out IReadOnlyList<CorruptLogException> damaged,
             out LoadedCheckpoint? checkpoint);
         CheckpointHead? head = checkpoint?.Head;
-        MvccStore store = checkpoint?.Store ?? new MvccStore();
+        MvccStore store = checkpoint?.Store ?? new MvccStore(Task.Run);
         LogContent content = new(head?.Index ?? 0, head?.Term ?? 0);
         LogHead logHead = new() { Identity = (cluster, self) };
         WalOptions options = new() { SegmentBytes = settings.SegmentBytes, SegmentHead = logHead.Records };
