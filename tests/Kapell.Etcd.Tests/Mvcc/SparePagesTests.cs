@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Kapell.Base;
 using Kapell.Mvcc;
 using Xunit;
@@ -30,7 +29,7 @@ public sealed class SparePagesTests
         byte[] value = new byte[1000];
         for (int key = 0; key < Keys; key++)
         {
-            Put(store, key, value);
+            store.PutNumber(key, value);
         }
 
         Assert.InRange(pieces, 10, int.MaxValue);
@@ -58,44 +57,23 @@ public sealed class SparePagesTests
         byte[] value = new byte[1000];
         for (int key = 0; key < Keys; key++)
         {
-            Put(store, key, value);
+            store.PutNumber(key, value);
         }
 
         store.BeginWrite();
-        store.DeleteRange(KeyOf(0), KeyOf(Keys), deleted: null);
+        store.DeleteRange(NumberedKeys.Key(0), NumberedKeys.Key(Keys), deleted: null);
         store.EndWrite();
-        Assert.Equal(RevisionStatus.Ok, store.Compact(store.Revision));
-        while (store.Maintain(4096))
-        {
-        }
-
-        Assert.InRange(store.AllocatedBytes, 0, 64 << 20);
+        store.CompactWhole();
+        Assert.InRange(store.AllocatedBytes, 0, 12 << 20);
     }
 
     private static void Overwrite(MvccStore store, Prng prng, byte[] value)
     {
         for (int i = 0; i < WritesARound; i++)
         {
-            Put(store, prng.NextInt(0, Keys), value);
+            store.PutNumber(prng.NextInt(0, Keys), value);
         }
 
-        Assert.Equal(RevisionStatus.Ok, store.Compact(store.Revision));
-        while (store.Maintain(256))
-        {
-        }
-    }
-
-    private static byte[] KeyOf(int key)
-    {
-        byte[] bytes = new byte[8];
-        BinaryPrimitives.WriteInt64BigEndian(bytes, key);
-        return bytes;
-    }
-
-    private static void Put(MvccStore store, int key, byte[] value)
-    {
-        store.BeginWrite();
-        store.Put(KeyOf(key), value, lease: 0);
-        store.EndWrite();
+        store.CompactWhole();
     }
 }
