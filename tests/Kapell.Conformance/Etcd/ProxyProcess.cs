@@ -28,7 +28,7 @@ internal sealed class ProxyProcess : IDisposable
         (string program, string[] command) = kind == StoreKind.Upstream ? (Programs.Etcd!, Array.Empty<string>()) : (Programs.Kapell, ["etcd"]);
         for (int attempt = 1; ; attempt++)
         {
-            string address = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{StoreProcess.FreePort()}");
+            string address = string.Create(CultureInfo.InvariantCulture, $"127.0.0.1:{FreePorts.Next()}");
             ProgramRun run = ProgramRun.Start(
                 program, [.. command, "grpc-proxy", "start", "--endpoints", endpoints, "--listen-addr", address, "--advertise-client-url", "", .. more]);
             ProxyProcess proxy = new(run, "http://" + address);

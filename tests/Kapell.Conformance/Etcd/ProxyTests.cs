@@ -97,7 +97,7 @@ public sealed class ProxyTests
     public async Task A_member_that_is_down_is_passed_over_and_named_when_there_is_no_other()
     {
         using StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
-        string dead = $"http://127.0.0.1:{StoreProcess.FreePort()}";
+        string dead = $"http://127.0.0.1:{FreePorts.Next()}";
         using ProxyProcess proxy = await ProxyProcess.StartAsync($"{dead},{member.Url}", Cancellation);
         using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
         KV.KVClient keys = new(channel);

@@ -70,7 +70,7 @@ public sealed class StartupTests
         string url = $"http://127.0.0.1:{port}";
         (int exit, string said) = await RunAsync(
             kind,
-            ["--data-dir", folder, "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", $"http://127.0.0.1:{StoreProcess.FreePort()}"]);
+            ["--data-dir", folder, "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", $"http://127.0.0.1:{FreePorts.Next()}"]);
         Assert.Equal(1, exit);
         Assert.Contains($"listen tcp 127.0.0.1:{port}: bind: address already in use", said, StringComparison.Ordinal);
         Assert.DoesNotContain("   at ", said, StringComparison.Ordinal); // Of a stack of calls.
@@ -132,7 +132,7 @@ public sealed class StartupTests
     {
         using StoreProcess one = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, null, "--socket-reuse-port");
         string folder = StoreProcess.NewDirectory();
-        string[] same = ["--data-dir", folder, "--listen-client-urls", one.Url, "--advertise-client-urls", one.Url, "--listen-peer-urls", $"http://127.0.0.1:{StoreProcess.FreePort()}"];
+        string[] same = ["--data-dir", folder, "--listen-client-urls", one.Url, "--advertise-client-urls", one.Url, "--listen-peer-urls", $"http://127.0.0.1:{FreePorts.Next()}"];
         (int exit, string said) = await RunAsync(StoreKind.Kapell, same);
         Assert.Equal(1, exit);
         Assert.Contains("address already in use", said, StringComparison.Ordinal);
@@ -231,7 +231,7 @@ public sealed class StartupTests
 
     private static Task<(int Exit, string Said)> StartOnAsync(string data)
     {
-        string url = $"http://127.0.0.1:{StoreProcess.FreePort()}";
+        string url = $"http://127.0.0.1:{FreePorts.Next()}";
         return RunAsync(StoreKind.Kapell, ["--data-dir", data, "--listen-client-urls", url, "--advertise-client-urls", url]);
     }
 

@@ -219,8 +219,8 @@ internal sealed class StoreCluster : IDisposable
         public Node(int index)
         {
             Index = index;
-            Url = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{StoreProcess.FreePort()}");
-            PeerUrl = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{StoreProcess.FreePort()}");
+            Url = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePorts.Next()}");
+            PeerUrl = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePorts.Next()}");
             Channel = GrpcChannel.ForAddress(Url, new GrpcChannelOptions { HttpHandler = new SocketsHttpHandler { UseProxy = false }, DisposeHttpClient = true });
         }
 

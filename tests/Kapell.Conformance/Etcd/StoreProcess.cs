@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net;
-using System.Net.Sockets;
 using Xunit;
 
 namespace Kapell.Conformance.Etcd;
@@ -36,13 +34,6 @@ internal sealed class StoreProcess : IDisposable
     public Task<int> ExitAsync(CancellationToken cancellation) => _run.ExitAsync(cancellation);
 
     public static string NewDirectory() => Directory.CreateTempSubdirectory("kapell-conformance-").FullName;
-
-    public static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
 
     /// <summary>Started and healthy. The test is skipped when the program is not installed.</summary>
     public static async Task<StoreProcess> StartAsync(StoreKind kind, CancellationToken cancellation, string? directory = null, params string[] more)
@@ -88,7 +79,7 @@ internal sealed class StoreProcess : IDisposable
 
     private static (ProgramRun Run, int Port) Launch(StoreKind kind, string data, string[] more)
     {
-        int port = FreePort();
+        int port = FreePorts.Next();
         string client = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}");
 
         // The same for both, so that the numbers derived from it are the same; upstream listens elsewhere.
@@ -96,7 +87,7 @@ internal sealed class StoreProcess : IDisposable
         List<string> args =
         [
             "--data-dir", data, "--listen-client-urls", client, "--advertise-client-urls", client, "--listen-peer-urls",
-            string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePort()}"),
+            string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{FreePorts.Next()}"),
             "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer, "--max-txn-ops", "16",
             .. more,
         ];

@@ -26,7 +26,7 @@ public sealed class TracingTests
     public async Task A_call_leaves_a_span_in_the_trace_of_its_client()
     {
         ConcurrentQueue<byte[]> sent = [];
-        int port = StoreProcess.FreePort();
+        int port = FreePorts.Next();
         await using WebApplication collector = await CollectAsync(port, sent);
         using StoreProcess store = await StoreProcess.StartAsync(
             StoreKind.Kapell, Cancellation, null, "--enable-distributed-tracing", $"--distributed-tracing-address=127.0.0.1:{port}",
@@ -59,7 +59,7 @@ public sealed class TracingTests
     [Fact]
     public async Task Nobody_waits_for_a_collector_that_is_not_there()
     {
-        int nobody = StoreProcess.FreePort();
+        int nobody = FreePorts.Next();
         using StoreProcess store = await StoreProcess.StartAsync(
             StoreKind.Kapell, Cancellation, null, "--enable-distributed-tracing", "--distributed-tracing-sampling-rate=1000000",
             string.Create(CultureInfo.InvariantCulture, $"--distributed-tracing-address=127.0.0.1:{nobody}"));

@@ -89,8 +89,8 @@ public abstract class ClusterFixture : IAsyncLifetime
 
     private async Task StartAsync()
     {
-        _storePort = ServerProcess.FreePort();
-        _store = StartStore(Directory.CreateDirectory(Path.Combine(_directory, $"store-{_storePort}")).FullName, _storePort, ServerProcess.FreePort());
+        _storePort = FreePorts.Next();
+        _store = StartStore(Directory.CreateDirectory(Path.Combine(_directory, $"store-{_storePort}")).FullName, _storePort, FreePorts.Next());
         _uri = StartServer();
         Admin = As("admin", "system:masters");
         Alice = As("alice", "staff");
@@ -110,7 +110,7 @@ public abstract class ClusterFixture : IAsyncLifetime
 
     private Uri StartServer()
     {
-        int port = ServerProcess.FreePort();
+        int port = FreePorts.Next();
         _servers.Add(ServerProcess.Start(Programs.Kapell, _directory,
             "apiserver", $"--etcd-servers=http://127.0.0.1:{_storePort}", $"--secure-port={port}", "--bind-address=127.0.0.1",
             "--tls-cert-file=server.crt", "--tls-private-key-file=server.key", "--client-ca-file=ca.crt", "--authorization-mode=Node,RBAC",

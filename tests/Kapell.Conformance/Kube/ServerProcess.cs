@@ -1,6 +1,4 @@
 using System.Diagnostics;
-using System.Net;
-using System.Net.Sockets;
 using System.Text;
 
 namespace Kapell.Conformance.Kube;
@@ -44,13 +42,6 @@ internal sealed class ServerProcess : IAsyncDisposable
     }
 
     /// <summary>A port that is free now. Whoever takes it must cope with losing a race for it.</summary>
-    public static int FreePort()
-    {
-        using TcpListener listener = new(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-
     public async ValueTask DisposeAsync()
     {
         if (!_process.HasExited)
