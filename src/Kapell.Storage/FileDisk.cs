@@ -76,6 +76,9 @@ public sealed class FileDisk : IDisk
 
     private sealed class RealFile(SafeFileHandle handle, string path) : IDiskFile
     {
+        private DeviceFlush? _device;
+        private bool _deviceSought;
+
         public long Length => RandomAccess.GetLength(handle);
 
         public int Read(long offset, Span<byte> buffer)
@@ -137,6 +140,27 @@ public sealed class FileDisk : IDisk
             }
         }
 
-        public void Dispose() => handle.Dispose();
+        public void FlushContent(long offset, long length)
+        {
+            if (!_deviceSought)
+            {
+                (_device, _deviceSought) = (DeviceFlush.Of(handle), true);
+            }
+
+            if (_device is null)
+            {
+                Flush();
+            }
+            else if (Native.SyncFileRange(handle, offset, length) != 0 || !_device.Run())
+            {
+                throw Failure(path, "flush", Marshal.GetLastPInvokeError());
+            }
+        }
+
+        public void Dispose()
+        {
+            _device?.Dispose();
+            handle.Dispose();
+        }
     }
 }

@@ -59,4 +59,10 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Returns when all that was written (and the length) is on the disk.</summary>
     void Flush();
+
+    /// <summary>
+    /// Returns when what was written to this range is on the disk; of what lies outside, nothing is said. All of the range was flushed
+    /// before: only its content is new, so that nothing of the file system's own need be written.
+    /// </summary>
+    void FlushContent(long offset, long length);
 }

@@ -185,6 +185,31 @@ public sealed class MemoryDisk(Prng prng) : IDisk
             _unsynced.Clear();
         }
 
+        /// <summary>The same, of a range that was made so before.</summary>
+        public void MakeDurable(int offset, int length)
+        {
+            Check.That(offset + length <= _durable.Length && _durable.Length == Current.Length);
+            Current.AsSpan(offset, length).CopyTo(_durable.AsSpan(offset));
+            List<(int Offset, int Length)> left = [];
+            foreach ((int start, int count) in _unsynced)
+            {
+                int end = start + count;
+                if (start < offset)
+                {
+                    left.Add((start, Math.Min(end, offset) - start));
+                }
+
+                if (end > offset + length)
+                {
+                    int from = Math.Max(start, offset + length);
+                    left.Add((from, end - from));
+                }
+            }
+
+            _unsynced.Clear();
+            _unsynced.AddRange(left);
+        }
+
         public void Settle(CrashMode mode, Prng prng)
         {
             if (mode == CrashMode.KeepUnsynced)
@@ -265,6 +290,14 @@ public sealed class MemoryDisk(Prng prng) : IDisk
             FailIf(disk.FailFlushes, path, "flush");
             disk.Flushes++;
             node.MakeDurable();
+        }
+
+        public void FlushContent(long offset, long length)
+        {
+            Check.That(era == disk._era);
+            FailIf(disk.FailFlushes, path, "flush");
+            disk.Flushes++;
+            node.MakeDurable(checked((int)offset), checked((int)length));
         }
 
         public void Dispose()

@@ -13,6 +13,7 @@ internal static partial class Native
     public const int QuotaExceeded = 122;
     private const uint WriteAndWait = 1 | 2 | 4; // SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE, _WAIT_AFTER
     private const int OpenDirectoryFlags = 0x80000; // O_RDONLY, O_CLOEXEC
+    private const int EmptyPath = 0x1000; // AT_EMPTY_PATH
     private const int OpenReadWriteCreateFlags = 0x2 | 0x40 | 0x80000; // O_RDWR, O_CREAT, O_CLOEXEC
     private const uint OwnerOnlyMode = 0x180; // 0600
 
@@ -21,6 +22,38 @@ internal static partial class Native
 
     /// <summary>Zero when it is done. Linux only.</summary>
     public static int SyncFileRange(SafeFileHandle file, long offset, long length) => SyncFileRange(file, offset, length, WriteAndWait);
+
+    /// <summary>An invalid handle when it cannot be opened.</summary>
+    public static SafeFileHandle OpenDirectory(string path) => new(OpenFile(path, OpenDirectoryFlags), ownsHandle: true);
+
+    /// <summary>Null when it cannot be told. Linux only.</summary>
+    public static DeviceNumber? DeviceOf(SafeFileHandle file)
+    {
+        try
+        {
+            FileStatus status = default;
+            return !file.IsInvalid && Statx(file, "", EmptyPath, 0, ref status) == 0 ? new DeviceNumber(status.DeviceMajor, status.DeviceMinor) : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            // A C library of before 2018.
+            return null;
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(SafeFileHandle directory, string path, int flags, uint mask, ref FileStatus status);
+
+    // struct statx, of which this is wanted.
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
+    private struct FileStatus
+    {
+        [FieldOffset(136)]
+        public uint DeviceMajor;
+
+        [FieldOffset(140)]
+        public uint DeviceMinor;
+    }
 
     [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
     public static partial int Flock(SafeFileHandle file, int operation);

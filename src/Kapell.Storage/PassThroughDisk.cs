@@ -35,6 +35,8 @@ public abstract class PassThroughDisk(IDisk disk) : IDisk
 
         public virtual void Flush() => file.Flush();
 
+        public virtual void FlushContent(long offset, long length) => file.FlushContent(offset, length);
+
         public void Dispose()
         {
             file.Dispose();

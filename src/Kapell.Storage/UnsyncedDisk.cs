@@ -24,5 +24,10 @@ public sealed class UnsyncedDisk(IDisk disk) : PassThroughDisk(disk)
         {
             // On purpose.
         }
+
+        public override void FlushContent(long offset, long length)
+        {
+            // On purpose.
+        }
     }
 }

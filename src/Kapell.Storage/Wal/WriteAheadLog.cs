@@ -188,7 +188,8 @@ public sealed class WriteAheadLog : IDisposable
     {
         if (_synced != _offset)
         {
-            _file.Flush();
+            // Of zeros that are on the disk already.
+            _file.FlushContent(_synced, _offset - _synced);
             _synced = _offset;
         }
     }

@@ -124,10 +124,10 @@ public sealed class ReplicaHostTests : IAsyncLifetime
 
         private sealed class WatchedFile(WatchedDisk owner, IDiskFile file) : PassThroughFile(file)
         {
-            public override void Flush()
+            public override void FlushContent(long offset, long length)
             {
                 owner._flushing?.Invoke();
-                base.Flush();
+                base.FlushContent(offset, length);
             }
         }
     }

@@ -55,6 +55,47 @@ public sealed class FileDiskTests : IDisposable
     }
 
     [Fact]
+    public void A_flush_of_new_content_makes_that_range_certain_and_no_other()
+    {
+        MemoryDisk disk = new(new Prng(1));
+        using (IDiskFile file = disk.Open("/m/a", DiskOpen.Create))
+        {
+            file.Write(0, "----------"u8);
+            file.Flush();
+            disk.SyncDirectory("/m");
+            file.Write(1, "abc"u8);
+            file.Write(3, "cdef"u8);
+            file.FlushContent(2, 3);
+        }
+
+        disk.Crash(CrashMode.LoseUnsynced);
+        Assert.Equal("--bcd-----"u8.ToArray(), disk.Content("/m/a"));
+    }
+
+    /// <summary>Whatever way this file system has of it.</summary>
+    [Fact]
+    public void A_flush_of_new_content_works_on_the_real_disk_and_fails_with_words()
+    {
+        string path = Path.Combine(_directory, "a");
+        FileDisk disk = new();
+        using (IDiskFile file = disk.Open(path, DiskOpen.Create))
+        {
+            file.Write(0, new byte[10_000]);
+            file.Flush();
+            for (int i = 0; i < 3; i++)
+            {
+                file.Write(4000 + i, "x"u8);
+                file.FlushContent(4000 + i, 1);
+            }
+        }
+
+        Assert.Equal("\0xxx\0"u8.ToArray(), File.ReadAllBytes(path)[3999..4004]);
+
+        using IDiskFile device = disk.Open("/dev/full", DiskOpen.ReadWrite);
+        Assert.Contains("/dev/full", Assert.Throws<DiskFailedException>(() => device.FlushContent(0, 1)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_second_holder_of_a_directory_is_told_who_has_it()
     {
         using (DirectoryLock.Acquire(_directory))

@@ -20,7 +20,7 @@ internal sealed class Member : IDisposable
         (Index, _directory, _controlGroup) = (index, directory, controlGroup);
         Directory.CreateDirectory(directory);
         Directory.CreateDirectory(controlGroup);
-        Disk = new MemberDisk(Path.Combine(directory, "disk.img"), Path.Combine(directory, "disk"), controlGroup);
+        Disk = new MemberDisk(Path.Combine(directory, "disk.img"), Path.Combine(directory, "disk"), controlGroup, journal: index % 2 == 0);
         SocketsHttpHandler handler = new()
         {
             UseProxy = false,

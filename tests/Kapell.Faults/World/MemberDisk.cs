@@ -5,11 +5,14 @@ namespace Kapell.Faults.World;
 /// <summary>
 /// The disk of one member: ext4 on a loop device over a file of its own, so that it can be full, slow, wiped, and lose its power.
 /// </summary>
-internal sealed class MemberDisk(string image, string mountPoint, string controlGroup)
+/// <param name="journal">Without one the store flushes its log in another way, and the file system must be mended after a loss of power.</param>
+internal sealed class MemberDisk(string image, string mountPoint, string controlGroup, bool journal)
 {
+    private const int Mended = 1;
     private const long ImageBytes = 384L << 20;
     private const string BallastName = "ballast";
     private string? _throttled;
+    private bool _lostPower;
 
     public string Path { get; } = mountPoint;
 
@@ -24,7 +27,8 @@ internal sealed class MemberDisk(string image, string mountPoint, string control
             file.SetLength(ImageBytes);
         }
 
-        Shell.Run($"mkfs.ext4 -q -F -m 0 -J size=8 {image}");
+        Shell.Run($"mkfs.ext4 -q -F -m 0 {(journal ? "-J size=8" : "-O ^has_journal")} {image}");
+        _lostPower = false;
         Directory.CreateDirectory(Path);
         Mount();
     }
@@ -33,6 +37,12 @@ internal sealed class MemberDisk(string image, string mountPoint, string control
     {
         if (!IsMounted)
         {
+            if (_lostPower && !journal && Shell.Try($"e2fsck -f -y {image}") is (> Mended, var said))
+            {
+                throw new FaultsFailedException($"e2fsck {image}: {said}");
+            }
+
+            _lostPower = false;
             Shell.Run($"mount -o loop {image} {Path}");
             IsMounted = true;
             File.Delete(System.IO.Path.Combine(Path, BallastName));
@@ -40,7 +50,11 @@ internal sealed class MemberDisk(string image, string mountPoint, string control
     }
 
     /// <summary>Whoever writes there must be gone already, or will be told of a failed disk.</summary>
-    public void PowerOff() => Native.PowerOff(Path);
+    public void PowerOff()
+    {
+        Native.PowerOff(Path);
+        _lostPower = true;
+    }
 
     /// <summary>After <see cref="PowerOff"/>, when nobody has a file open any more.</summary>
     public void Unmount()

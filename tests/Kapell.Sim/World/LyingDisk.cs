@@ -20,5 +20,10 @@ internal sealed class LyingDisk(IDisk disk) : PassThroughDisk(disk)
                 base.Flush();
             }
         }
+
+        public override void FlushContent(long offset, long length)
+        {
+            // What is a lie of the whole is one of a part.
+        }
     }
 }
