@@ -25,6 +25,7 @@ namespace Kapell.Etcd.Server;
 /// </summary>
 public static class EtcdCommand
 {
+    private const long RemainsMin = 32 << 20;
     private const int Failed = 1;
     private const int BadFlags = 2;
     private const int PeerSilenceElections = 2;
@@ -252,10 +253,20 @@ public static class EtcdCommand
         }
         else
         {
+            CollectWhatTheStartLeft();
             opened.TrySetResult();
             Log.Published(logger, $"{host.Header.MemberId:x}", options.Name, string.Join(',', options.AdvertiseClientUrls), $"{host.Header.ClusterId:x}");
             Log.Capabilities(logger, EtcdVersion.ClusterShort);
             Log.ReadyToServe(logger);
+        }
+    }
+
+    // The log that was read is garbage by now, and may be hundreds of megabytes: collected later, those who are served wait for it.
+    private static void CollectWhatTheStartLeft()
+    {
+        if (GC.GetTotalMemory(forceFullCollection: false) > RemainsMin)
+        {
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         }
     }
 

@@ -130,7 +130,7 @@ internal sealed class EtcdFlags
         _snapshotCount = _flags.Long("snapshot-count", 10000, "Number of committed transactions to trigger a checkpoint to disk.");
         _catchUp = _flags.Int(
             "snapshot-catchup-entries", 0,
-            "Number of applied entries that stay in memory for a member that lags; one that lags by more is sent a checkpoint. 0: 5000, or while a member lacks them 64 MiB or a quarter of the store.");
+            "Number of applied entries that stay in memory for a member that lags; one that lags by more is sent a checkpoint. 0: 5000, or while a member lacks them 64 MiB or a quarter of the store; 256 while there is no other member.");
         _flags.Alias("experimental-snapshot-catchup-entries", "snapshot-catchup-entries");
         _heartbeat = _flags.Int("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
         _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
@@ -333,7 +333,7 @@ internal sealed class EtcdFlags
             },
             CallsFromAdvertised = gates["SetMemberLocalAddr"],
             SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
-            Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
+            Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, EntriesAlone = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
             HeartbeatMilliseconds = _heartbeat.Value,
             ElectionMilliseconds = _election.Value,
             CompactionPeriod = period,

@@ -27,6 +27,9 @@ public sealed record ConfState
     /// <summary>One voter alone, so that its own disk is the majority.</summary>
     public bool IsSingleVoter => Voters.Length == 1 && !IsJoint;
 
+    /// <summary>No other member, not even one that learns.</summary>
+    public bool IsAlone => IsSingleVoter && Learners.IsEmpty;
+
     public static ConfState Of(params IEnumerable<MemberId> voters) => new() { Voters = [.. voters.Distinct().Order()] };
 
     public bool IsVoter(MemberId id) => Voters.Contains(id) || VotersOutgoing.Contains(id);

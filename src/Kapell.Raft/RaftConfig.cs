@@ -38,6 +38,9 @@ public sealed record RaftConfig
     /// <summary>Payload of committed entries in one <see cref="Ready"/>, so that applying does not starve the rest.</summary>
     public long CommittedBytesPerReadyMax { get; init; } = 16L << 20;
 
+    /// <summary>So many of the newest applied entries, which followers that keep up are sent, stay as they are; older ones are packed.</summary>
+    public int LooseEntriesMin { get; init; } = 256;
+
     /// <summary>Reads that may wait for their confirmation; more are dropped (the host asks once for many).</summary>
     public int PendingReadsMax { get; init; } = 65536;
 
@@ -52,6 +55,7 @@ public sealed record RaftConfig
         Check.That(InflightBytesMax > 0);
         Check.That(UncommittedBytesMax > 0);
         Check.That(CommittedBytesPerReadyMax > 0);
+        Check.That(LooseEntriesMin > 0);
         Check.That(PendingReadsMax > 0);
     }
 }

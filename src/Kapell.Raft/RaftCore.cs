@@ -9,7 +9,7 @@ internal sealed class RaftCore
     {
         config.Validate();
         Config = config;
-        Log = new RaftLog(start.Snapshot.Position, start.Entries);
+        Log = new RaftLog(start.Snapshot.Position, start.Entries, config.LooseEntriesMin);
         Members = new Membership(config.Id, config.InflightMax, config.InflightBytesMax);
         Members.SwitchTo(start.Snapshot.ConfState, Log.Last.Index);
         Term = start.HardState.Term;

@@ -9,19 +9,26 @@ namespace Kapell.Raft;
 /// </summary>
 internal sealed class RaftLog
 {
-    // The entry at place i has index First + i, where First = Snapshot.Index + 1.
+    // So many applied entries are never packed: one at least, so that the last entry is among the others.
+    private readonly int _looseMin;
+
+    // The first ones, all of them applied, from First on, where First = Snapshot.Index + 1.
+    private readonly PackedEntries _packed;
+
+    // The others: the one at place i has index First + the number of the packed + i.
     private readonly List<Entry> _entries = [];
 
-    public RaftLog(LogPosition snapshot, IReadOnlyList<Entry> entries)
+    public RaftLog(LogPosition snapshot, IReadOnlyList<Entry> entries, int looseMin)
     {
+        _looseMin = looseMin;
         Snapshot = snapshot;
+        _packed = new PackedEntries(First);
         Committed = Applied = Applying = Durable = HandedOut = snapshot.Index;
         foreach (Entry entry in entries)
         {
             Check.That(entry.Index == Last.Index.Next());
             Check.That(entry.Term >= Last.Term);
             _entries.Add(entry);
-            Bytes += entry.Data.Length;
         }
 
         Durable = HandedOut = Last.Index;
@@ -30,10 +37,11 @@ internal sealed class RaftLog
     /// <summary>What lies before the first entry here: the point of the last compaction.</summary>
     public LogPosition Snapshot { get; private set; }
 
-    public int Count => _entries.Count;
+    /// <summary>Entries held here that are applied.</summary>
+    public int AppliedCount => Applied > Snapshot.Index ? (int)(Applied - Snapshot.Index) : 0;
 
-    /// <summary>Bytes of the data of the entries held here.</summary>
-    public long Bytes { get; private set; }
+    /// <summary>Bytes of their data.</summary>
+    public long AppliedBytes { get; private set; }
 
     public LogIndex First => Snapshot.Index.Next();
 
@@ -66,10 +74,14 @@ internal sealed class RaftLog
             return Snapshot.Term;
         }
 
-        return index < First || index > Last.Index ? null : this[index].Term;
+        return index < First || index > Last.Index ? null : index < LooseFirst ? _packed.TermOf(index) : this[index].Term;
     }
 
-    public Entry this[LogIndex index] => _entries[(int)(index - First)];
+    public Entry this[LogIndex index] => index < LooseFirst ? _packed[index] : _entries[(int)(index - LooseFirst)];
+
+    private LogIndex LooseFirst => First + (ulong)_packed.Count;
+
+    private int LengthOf(LogIndex index) => index < LooseFirst ? _packed.LengthOf(index) : this[index].Data.Length;
 
     public bool Matches(LogPosition position) => TermAt(position.Index) == position.Term;
 
@@ -83,13 +95,12 @@ internal sealed class RaftLog
 
         Check.That(from >= First);
         Check.That(to <= Last.Index);
-        int start = (int)(from - First);
         int available = (int)Math.Min(to - from + 1, (ulong)countMax);
         int count = 0;
         long bytes = 0;
         while (count < available)
         {
-            bytes += _entries[start + count].Data.Length;
+            bytes += LengthOf(from + (ulong)count);
             if (count > 0 && bytes > bytesMax)
             {
                 break;
@@ -98,7 +109,18 @@ internal sealed class RaftLog
             count++;
         }
 
-        return _entries.GetRange(start, count);
+        if (from >= LooseFirst)
+        {
+            return _entries.GetRange((int)(from - LooseFirst), count);
+        }
+
+        Entry[] slice = new Entry[count];
+        for (int i = 0; i < count; i++)
+        {
+            slice[i] = this[from + (ulong)i];
+        }
+
+        return slice;
     }
 
     /// <summary>Puts entries behind what precedes them; what stood there gives way (Raft §5.3).</summary>
@@ -112,13 +134,12 @@ internal sealed class RaftLog
         LogIndex first = entries[0].Index;
         Check.That(first > Committed);
         Check.That(first <= Last.Index.Next());
-        Remove((int)(first - First), _entries.Count - (int)(first - First));
+        _entries.RemoveRange((int)(first - LooseFirst), _entries.Count - (int)(first - LooseFirst));
         HandedOut = LogIndex.Min(HandedOut, first.Previous());
         Durable = LogIndex.Min(Durable, first.Previous());
         for (int i = 0; i < entries.Count; i++)
         {
             _entries.Add(entries[i]);
-            Bytes += entries[i].Data.Length;
         }
     }
 
@@ -194,6 +215,16 @@ internal sealed class RaftLog
     {
         Check.That(index <= Applying);
         Check.That(index >= Applied);
+
+        // What was applied before these and is not compacted by now will stay for a while.
+        PackApplied();
+
+        // A checkpoint that came meanwhile has taken the place of those before it.
+        for (LogIndex i = LogIndex.Max(Applied, Snapshot.Index).Next(); i <= index; i = i.Next())
+        {
+            AppliedBytes += LengthOf(i);
+        }
+
         Applied = index;
     }
 
@@ -203,7 +234,7 @@ internal sealed class RaftLog
         LogIndex index = Applied;
         for (; index > Snapshot.Index; index = index.Previous())
         {
-            bytes -= this[index].Data.Length;
+            bytes -= LengthOf(index);
             if (--entries < 0 || bytes < 0)
             {
                 return index;
@@ -222,26 +253,48 @@ internal sealed class RaftLog
             return;
         }
 
-        LogPosition position = this[index].Position;
-        Remove(0, (int)(index - Snapshot.Index));
+        LogPosition position = new(TermAt(index)!.Value, index);
+        for (LogIndex i = First; i <= index; i = i.Next())
+        {
+            AppliedBytes -= LengthOf(i);
+        }
+
+        int count = (int)(index - Snapshot.Index);
+        int packed = Math.Min(count, _packed.Count);
+        _packed.RemoveFirst(packed);
+        if (count > packed)
+        {
+            _entries.RemoveRange(0, count - packed);
+            _packed.Restart(index.Next());
+        }
+
         Snapshot = position;
     }
 
-    private void Remove(int at, int count)
+    private void PackApplied()
     {
-        for (int i = at; i < at + count; i++)
+        int loose = Applied < LooseFirst ? 0 : (int)(Applied - LooseFirst) + 1;
+        if (loose <= 2 * _looseMin)
         {
-            Bytes -= _entries[i].Data.Length;
+            return;
         }
 
-        _entries.RemoveRange(at, count);
+        int count = loose - _looseMin;
+        for (int i = 0; i < count; i++)
+        {
+            _packed.Add(_entries[i]);
+        }
+
+        _entries.RemoveRange(0, count);
     }
 
     /// <summary>The log is replaced by a checkpoint of the leader.</summary>
     public void RestoreTo(LogPosition snapshot)
     {
         Check.That(snapshot.Index > Committed);
-        Remove(0, _entries.Count);
+        _entries.Clear();
+        _packed.Restart(snapshot.Index.Next());
+        AppliedBytes = 0;
         Snapshot = snapshot;
         Committed = HandedOut = snapshot.Index;
         // Not yet on our disk; Applied and Applying follow when it is.

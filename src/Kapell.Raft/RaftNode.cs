@@ -236,10 +236,10 @@ public sealed class RaftNode
     /// <summary>A follower needs more than is held here, and no checkpoint is as new as that: the host is to take one.</summary>
     public bool CheckpointWanted => _core.Role == Role.Leader && _leader.CheckpointWanted;
 
-    /// <summary>Entries held in memory, and the bytes of their data.</summary>
-    public int EntriesHeld => _core.Log.Count;
+    /// <summary>Applied entries that are still held in memory, and the bytes of their data.</summary>
+    public int AppliedEntriesHeld => _core.Log.AppliedCount;
 
-    public long BytesHeld => _core.Log.Bytes;
+    public long AppliedBytesHeld => _core.Log.AppliedBytes;
 
     /// <summary>
     /// Frees the memory of applied entries that nobody is likely to need: all but the newest few, by number and bytes, and those that a

@@ -79,7 +79,7 @@ internal sealed class Simulation : IDisposable
 
     public RaftConfig AdjustRaft(RaftConfig config)
     {
-        RaftConfig adjusted = config with { PreVote = Options.PreVote };
+        RaftConfig adjusted = config with { PreVote = Options.PreVote, LooseEntriesMin = Options.LooseEntriesMin };
         return Breakage.Raft?.Invoke(adjusted) ?? adjusted;
     }
 

@@ -24,6 +24,12 @@ public sealed record LogRetention
     // etcd: SnapshotCatchUpEntries
     public int Entries { get; init; } = 5000;
 
+    /// <summary>
+    /// At most so many while there is no other member: nobody has use for more. What is forgotten so soon the collector finds among the
+    /// young; what has grown old first it must look for beside all that stays, while the disk's answers wait.
+    /// </summary>
+    public int EntriesAlone { get; init; } = 256;
+
     public long Bytes { get; init; } = 16 << 20;
 
     /// <summary>While a follower lacks them: a quarter of the store when that is more, for its checkpoint would be dearer. 0: none.</summary>
@@ -268,16 +274,17 @@ public sealed class Replica : IDisposable
     /// </summary>
     private void TrimLog()
     {
-        if (_raft.EntriesHeld < _trimAtEntries && _raft.BytesHeld < _trimAtBytes)
+        if (_raft.AppliedEntriesHeld < _trimAtEntries && _raft.AppliedBytesHeld < _trimAtBytes)
         {
             return;
         }
 
-        _raft.Trim(Retention.Entries, Retention.Bytes, Retention.ForLagging(_applier.Store.LiveBytes), AppliedPosition.Index, _beingWritten);
+        int entries = _raft.ConfState.IsAlone ? Math.Min(Retention.Entries, Retention.EntriesAlone) : Retention.Entries;
+        _raft.Trim(entries, Retention.Bytes, Retention.ForLagging(_applier.Store.LiveBytes), AppliedPosition.Index, _beingWritten);
 
         // What had to stay this time is not looked through again at the next entry.
-        _trimAtEntries = _raft.EntriesHeld + Retention.Entries;
-        _trimAtBytes = _raft.BytesHeld + Retention.Bytes;
+        _trimAtEntries = _raft.AppliedEntriesHeld + entries;
+        _trimAtBytes = _raft.AppliedBytesHeld + Retention.Bytes;
     }
 
     public void Dispose() => _applier.Dispose();

@@ -13,7 +13,7 @@ public sealed class LogModelTests
         for (ulong seed = 1; seed <= 60; seed++)
         {
             Prng prng = new(seed);
-            RaftLog log = new(default, []);
+            RaftLog log = new(default, [], looseMin: 1 + (int)(seed % 4));
             List<ulong> terms = [0];
             ulong compacted = 0;
             for (int step = 0; step < 300; step++)
@@ -51,14 +51,18 @@ public sealed class LogModelTests
         int count = prng.NextInt(1, 5);
         terms.RemoveRange(from, terms.Count - from);
         terms.AddRange(Enumerable.Repeat(term, count));
-        log.Append([.. Enumerable.Range(from, count).Select(i => new Entry(new LogIndex((ulong)i), new Term(term), EntryKind.Normal, new byte[i % 5]))]);
+        log.Append([.. Enumerable.Range(from, count).Select(i => new Entry(new LogIndex((ulong)i), new Term(term), EntryKind.Normal, Data(term, (ulong)i)))]);
     }
+
+    private static byte[] Data(ulong term, ulong index) => [.. Enumerable.Repeat((byte)((term * 31) + index), (int)(index % 5))];
 
     private static void Compare(Prng prng, RaftLog log, List<ulong> terms, ulong compacted)
     {
         Assert.Equal((ulong)terms.Count - 1, log.Last.Index.Value);
         Assert.Equal(terms[^1], log.Last.Term.Value);
         Assert.Equal(compacted + 1, log.First.Value);
+        Assert.Equal((int)(log.Applied.Value - compacted), log.AppliedCount);
+        Assert.Equal(Enumerable.Range(1, (int)log.Applied.Value).Sum(i => (ulong)i > compacted ? i % 5 : 0), log.AppliedBytes);
         int index = prng.NextInt(0, terms.Count + 2);
         ulong? expected = (ulong)index >= compacted && index < terms.Count ? terms[index] : null;
         Assert.Equal(expected, log.TermAt(new LogIndex((ulong)index))?.Value);
@@ -81,6 +85,7 @@ public sealed class LogModelTests
             IReadOnlyList<Entry> slice = log.Slice(from, log.Last.Index, max, long.MaxValue);
             Assert.Equal(Math.Min((ulong)max, log.Last.Index - from + 1), (ulong)slice.Count);
             Assert.All(slice, (e, i) => Assert.Equal((from.Value + (ulong)i, terms[(int)from.Value + i]), (e.Index.Value, e.Term.Value)));
+            Assert.All(slice, static e => Assert.Equal(Data(e.Term.Value, e.Index.Value), e.Data.ToArray()));
             Assert.Equal(slice.Count, log.FindConflict([.. slice, new Entry(new LogIndex(slice[^1].Index.Value + 1), new Term(99), EntryKind.Normal, default)]));
             Assert.Null(log.FindConflict(slice));
         }

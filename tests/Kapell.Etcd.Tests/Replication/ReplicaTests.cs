@@ -114,7 +114,50 @@ public sealed class ReplicaTests
             one.Propose(CommandKind.Put, Put("a", new string('v', 1 << 20)));
         }
 
-        Assert.InRange(one.Replica.Raft.BytesHeld, 1, 40 << 20);
+        Assert.InRange(one.Replica.Raft.AppliedBytesHeld, 1, 40 << 20);
+    }
+
+    [Fact]
+    public void A_member_that_is_alone_keeps_few_entries_and_with_another_as_many_as_are_asked_for()
+    {
+        using LoneReplica one = new();
+        RaftNode raft = one.Replica.Raft;
+        int most = 0;
+        for (int i = 0; i < 2000; i++)
+        {
+            one.Propose(CommandKind.Put, Put("a", "1"));
+            most = Math.Max(most, raft.AppliedEntriesHeld);
+        }
+
+        Assert.InRange(most, 1, (2 * one.Replica.Retention.EntriesAlone) + 1);
+        MembershipContext learner = new(0, new Member { ID = 2, IsLearner = true });
+        Assert.Equal(ProposeResult.Accepted, raft.ProposeConfChange(ConfChange.Of(ConfChangeKind.AddLearner, new MemberId(2), learner.Encode())));
+        for (int i = 0; i < 2000; i++)
+        {
+            one.Propose(CommandKind.Put, Put("a", "1"));
+        }
+
+        Assert.InRange(raft.AppliedEntriesHeld, 2000, 2 * one.Replica.Retention.Entries);
+    }
+
+    /// <summary>They were all kept until as many had come anew, and with hundreds of thousands of them there was much to collect when clients had come.</summary>
+    [Fact]
+    public void What_a_start_reads_from_the_log_does_not_stay_in_memory_when_it_is_applied()
+    {
+        const int count = 2000;
+        Term term = Term.Zero.Next();
+        MembershipContext self = new(0, new Member { ID = 1 });
+        ConfChange founding = ConfChange.Of(ConfChangeKind.AddVoter, new MemberId(1), self.Encode());
+        ReadOnlyMemory<byte> put = new Command(0, CommandKind.Put, Put("a", new string('v', 1000))).Encode();
+        List<Entry> entries = [new Entry(new LogIndex(1), term, EntryKind.ConfChange, founding.Encode())];
+        entries.AddRange(Enumerable.Range(2, count).Select(i => new Entry(new LogIndex((ulong)i), term, EntryKind.Normal, put)));
+        RaftStart start = new() { HardState = new HardState(term, MemberId.None, entries[^1].Index), Entries = entries };
+        RaftConfig config = new() { Id = new MemberId(1), Prng = new Prng(1), CommittedBytesPerReadyMax = 100_000 };
+        using Replica replica = new(new RaftNode(config, start), new Applier(new MvccStore(), leaseTtlSecondsMin: 2), clusterId: 9, default, quotaBytes: 0);
+        Turn(replica);
+        Assert.Equal(entries[^1].Index, replica.AppliedPosition.Index);
+        Assert.InRange(replica.Raft.AppliedEntriesHeld, 1, 2 * replica.Retention.EntriesAlone);
+        Assert.InRange(replica.Raft.AppliedBytesHeld, 1, 2 * replica.Retention.EntriesAlone * 1100);
     }
 
     [Fact]

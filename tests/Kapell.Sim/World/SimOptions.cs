@@ -13,6 +13,9 @@ internal sealed record SimOptions
     public ulong CheckpointEntries { get; init; } = 60;
 
     /// <summary>Applied entries that stay in memory: a member that lags by more is sent a checkpoint.</summary>
+    /// <summary>Few, so that followers that lag are sent packed ones.</summary>
+    public int LooseEntriesMin { get; init; } = 4;
+
     public LogRetention Retention { get; init; } = Keep(20);
 
     public bool PreVote { get; init; } = true;
