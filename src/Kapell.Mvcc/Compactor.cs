@@ -65,7 +65,7 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
             return true;
         }
 
-        return Evacuate(budget);
+        return log.GiveBack() || Evacuate(budget);
     }
 
     private void StartPruning()

@@ -331,6 +331,7 @@ public sealed unsafe class MvccStore : IDisposable
     public void Dispose()
     {
         _restoring?.Abandon();
+        _log.Dispose();
         _index.Dispose();
         _pages.Dispose();
     }
