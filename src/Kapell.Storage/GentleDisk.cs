@@ -6,7 +6,7 @@ public static class GentleDisk
     /// <summary>A good rest between two steps of a deletion, of which a file system does the most part later.</summary>
     public static readonly TimeSpan RestOfDeletion = TimeSpan.FromMilliseconds(20);
 
-    private const long StepBytes = 4 << 20;
+    private const long StepBytes = 2 << 20;
 
     /// <summary>
     /// Deletes a file from its end: a file system that gives back gigabytes at once lets everybody wait. What is left after a crash is a
@@ -17,9 +17,10 @@ public static class GentleDisk
     {
         using (IDiskFile file = disk.Open(path, DiskOpen.ReadWrite))
         {
+            // At whole steps: of a block that a file ends in the middle of, the rest is written as zeros, for which it is read first.
             for (long length = file.Length; length > StepBytes;)
             {
-                length -= StepBytes;
+                length = (length - 1) / StepBytes * StepBytes;
                 file.SetLength(length);
                 rest();
             }
