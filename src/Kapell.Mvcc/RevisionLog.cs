@@ -19,6 +19,7 @@ internal sealed unsafe class RevisionLog : IDisposable
 {
     private const int ChunkBits = 12;
     private const int ChunkItems = 1 << ChunkBits;
+    private static readonly nuint ChunkBytes = (nuint)(ChunkItems * sizeof(LogItem));
 
     private readonly List<nint> _chunks = [];
     private readonly Stack<nint> _dropped = [];
@@ -42,7 +43,7 @@ internal sealed unsafe class RevisionLog : IDisposable
     {
         if ((End >> ChunkBits) - _firstChunk == _chunks.Count)
         {
-            _chunks.Add(_dropped.TryPop(out nint chunk) ? chunk : (nint)NativeMemory.Alloc((nuint)(ChunkItems * sizeof(LogItem))));
+            _chunks.Add(_dropped.TryPop(out nint chunk) ? chunk : (nint)NativeMemory.Alloc(ChunkBytes));
         }
 
         End++;
@@ -103,13 +104,12 @@ internal sealed unsafe class RevisionLog : IDisposable
 
     public void Dispose()
     {
+        TrimTo(End);
+        _chunks.ForEach(static c => NativeMemory.Free((void*)c));
+        _chunks.Clear();
         while (GiveBack())
         {
             // The next.
         }
-
-        _chunks.ForEach(static c => NativeMemory.Free((void*)c));
-        _chunks.Clear();
-        Start = End;
     }
 }

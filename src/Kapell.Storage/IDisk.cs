@@ -61,8 +61,8 @@ public interface IDiskFile : IDisposable
     void Flush();
 
     /// <summary>
-    /// Returns when what was written to this range is on the disk; of what lies outside, nothing is said. All of the range was flushed
-    /// before: only its content is new, so that nothing of the file system's own need be written.
+    /// Returns when what was written to this range is on the disk; of what lies outside, nothing is said. All of the range was written and
+    /// flushed before: only its content is new, so that nothing of the file system's own need be written.
     /// </summary>
     void FlushContent(long offset, long length);
 }

@@ -25,8 +25,8 @@ public sealed record LogRetention
     public int Entries { get; init; } = 5000;
 
     /// <summary>
-    /// At most so many while there is no other member: nobody has use for more. What is forgotten so soon the collector finds among the
-    /// young; what has grown old first it must look for beside all that stays, while the disk's answers wait.
+    /// At most so many while there is no other member: nobody has use for more, and what is forgotten so soon the collector finds among
+    /// the young, where it costs least.
     /// </summary>
     public int EntriesAlone { get; init; } = 256;
 

@@ -26,6 +26,7 @@ public sealed class WriteAheadLog : IDisposable
     private long _fileBytes;
     private long _offset;
     private long _synced;
+    private bool _isZeroed; // By us, so that the file system has a place on the disk for all of it.
     private byte[] _buffer = new byte[64 * 1024];
     private int _buffered;
     private ExceptionDispatchInfo? _failure;
@@ -188,8 +189,16 @@ public sealed class WriteAheadLog : IDisposable
     {
         if (_synced != _offset)
         {
-            // Of zeros that are on the disk already.
-            _file.FlushContent(_synced, _offset - _synced);
+            if (_isZeroed)
+            {
+                _file.FlushContent(_synced, _offset - _synced);
+            }
+            else
+            {
+                // Who copied the files may have made holes of the zeros.
+                _file.Flush();
+            }
+
             _synced = _offset;
         }
     }
@@ -271,6 +280,7 @@ public sealed class WriteAheadLog : IDisposable
         _segments.Add(new WalSegmentInfo(number));
         _fileBytes = bytes;
         _offset = _synced = Segment.HeadBytes;
+        _isZeroed = true;
         return _disk.Open(PathOf(number), DiskOpen.ReadWrite);
     }
 

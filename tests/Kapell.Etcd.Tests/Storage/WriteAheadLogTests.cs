@@ -48,6 +48,29 @@ public sealed class WriteAheadLogTests
         Assert.Equal(["1:kept", "2:new"], Texts(all));
     }
 
+    /// <summary>Who copied the log may have made holes of its zeros: what is written into a hole is found by its inode alone.</summary>
+    [Fact]
+    public void Only_a_segment_of_our_own_zeros_is_flushed_without_its_inode()
+    {
+        FlushCounts disk = new(new MemoryDisk(new Prng(2)));
+        (int Whole, int Content) SyncOf(WriteAheadLog log, WalRecord record)
+        {
+            log.Append([record]);
+            (disk.Whole, disk.Content) = (0, 0);
+            log.Sync();
+            return (disk.Whole, disk.Content);
+        }
+
+        using (WriteAheadLog log = WriteAheadLog.Open(disk, Directory, Small, static _ => { }))
+        {
+            Assert.Equal((0, 1), SyncOf(log, Record(1, "a")));
+        }
+
+        using WriteAheadLog again = WriteAheadLog.Open(disk, Directory, Small, static _ => { });
+        Assert.Equal((1, 0), SyncOf(again, Record(2, "b")));
+        Assert.Equal((0, 1), SyncOf(again, Record(3, new string('x', 5000))));
+    }
+
     [Fact]
     public void One_sync_serves_all_appends_before_it()
     {
@@ -323,5 +346,29 @@ public sealed class WriteAheadLogTests
 
         log.Sync();
         return disk;
+    }
+
+    private sealed class FlushCounts(IDisk disk) : PassThroughDisk(disk)
+    {
+        public int Whole { get; set; }
+
+        public int Content { get; set; }
+
+        protected override IDiskFile Wrap(IDiskFile file) => new CountedFile(this, file);
+
+        private sealed class CountedFile(FlushCounts counts, IDiskFile file) : PassThroughFile(file)
+        {
+            public override void Flush()
+            {
+                counts.Whole++;
+                base.Flush();
+            }
+
+            public override void FlushContent(long offset, long length)
+            {
+                counts.Content++;
+                base.FlushContent(offset, length);
+            }
+        }
     }
 }
