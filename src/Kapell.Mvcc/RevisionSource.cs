@@ -8,25 +8,23 @@ public delegate void RevisionSink(RevisionKey key, in KeyValueRecord record);
 /// <summary>
 /// The store at one revision in the order of revisions, in pieces: what was written up to the compacted revision and is still the
 /// state there, then every change since. First <see cref="Find"/>, then <see cref="Next"/>, which needs what a reader needs, until it is done;
-/// <see cref="End"/> needs the owner. Holds 24 bytes a key that has not changed since the compaction, twice that while it puts them in order.
+/// <see cref="Dispose"/> by whoever called these, and <see cref="End"/>, which needs the owner. Holds 24 bytes a key that has not changed since the compaction.
 /// </summary>
-public sealed unsafe class RevisionSource
+public sealed unsafe class RevisionSource : IDisposable
 {
     private const int EntryCost = 16;
     private const int Ahead = 16;
 
-    // Nothing is copied while the store must hold still.
-    private const int ChunkItems = 1 << 16;
-
     private readonly MvccStore _store;
     private readonly bool _unchangedOnly;
-    private readonly List<List<Item>> _found = [[]];
+    private readonly FoundRevisions _base = new();
     private readonly long _endPosition;
-    private Item[]? _base;
     private byte[] _lastKey = [];
     private long _position;
     private int _nextBase;
     private bool _anything;
+    private bool _isArranged;
+    private bool _isDisposed;
     private bool _ended;
 
     /// <param name="unchangedOnly">
@@ -55,7 +53,7 @@ public sealed unsafe class RevisionSource
     /// <param name="budget">About how many bytes a piece looks at.</param>
     public void Find(Action<Action> guarded, int budget, CancellationToken stopping)
     {
-        Check.That(_base is null && !_ended);
+        Check.That(!_isArranged && !_isDisposed && !_ended);
         bool more = CompactRevision > 0;
         while (more)
         {
@@ -63,14 +61,15 @@ public sealed unsafe class RevisionSource
             guarded(() => more = Collect(budget));
         }
 
-        Arrange();
+        _base.Arrange();
+        _isArranged = true;
     }
 
     /// <summary>Gives about <paramref name="budget"/> bytes more; false when all was given.</summary>
     public bool Next(RevisionSink sink, int budget)
     {
-        Check.That(_base is not null && !_ended);
-        for (; _nextBase < _base!.Length; _nextBase++)
+        Check.That(_isArranged && !_isDisposed && !_ended);
+        for (; _nextBase < _base.Count; _nextBase++)
         {
             if (budget <= 0)
             {
@@ -78,12 +77,12 @@ public sealed unsafe class RevisionSource
             }
 
             // Neighbours in time lie far apart: many wait for memory together.
-            if (_nextBase + Ahead < _base.Length)
+            if (_nextBase + Ahead < _base.Count)
             {
                 RecordPages.Prefetch(_base[_nextBase + Ahead].Address);
             }
 
-            Item item = _base[_nextBase];
+            FoundRevision item = _base[_nextBase];
             budget -= Give(sink, item.Main, item.Address);
         }
 
@@ -99,6 +98,15 @@ public sealed unsafe class RevisionSource
         }
 
         return false;
+    }
+
+    /// <summary>
+    /// Frees the memory, on the thread of whoever reads: with millions of keys it takes longer than the owner has. Nothing can be read after.
+    /// </summary>
+    public void Dispose()
+    {
+        _isDisposed = true;
+        _base.Dispose();
     }
 
     /// <summary>To be called by the owner of the store, whether or not all was given.</summary>
@@ -129,21 +137,6 @@ public sealed unsafe class RevisionSource
         return false;
     }
 
-    private void Arrange()
-    {
-        Item[] all = new Item[_found.Sum(static c => c.Count)];
-        int at = 0;
-        foreach (List<Item> chunk in _found)
-        {
-            chunk.CopyTo(all, at);
-            at += chunk.Count;
-        }
-
-        _found.Clear();
-        Array.Sort(all, static (a, b) => a.Main != b.Main ? a.Main.CompareTo(b.Main) : a.Sub.CompareTo(b.Sub));
-        _base = all;
-    }
-
     private void Look(KeyEntry* entry)
     {
         int at = KeyEntry.IndexAt(entry, CompactRevision);
@@ -155,8 +148,7 @@ public sealed unsafe class RevisionSource
             {
                 // The first key that is there: none before it is.
                 _anything = true;
-                _found.Clear();
-                _found.Add([]);
+                _base.Clear();
             }
 
             there &= at == now || !_anything;
@@ -164,13 +156,8 @@ public sealed unsafe class RevisionSource
 
         if (there)
         {
-            if (_found[^1].Count == ChunkItems)
-            {
-                _found.Add(new List<Item>(ChunkItems));
-            }
-
             RecordAddress address = entry->Items[at].Address;
-            _found[^1].Add(new Item(entry->Items[at].Main, RecordPages.SubOf(address), address));
+            _base.Add(new FoundRevision(entry->Items[at].Main, RecordPages.SubOf(address), address));
         }
     }
 
@@ -180,6 +167,4 @@ public sealed unsafe class RevisionSource
         sink(new RevisionKey(main, RecordPages.SubOf(address), address.IsTombstone), record);
         return record.Bytes.Length + EntryCost;
     }
-
-    private readonly record struct Item(long Main, uint Sub, RecordAddress Address);
 }

@@ -27,12 +27,15 @@ public sealed class StoreHash
     /// <inheritdoc cref="RevisionSource.Find"/>
     public uint Take(Action<Action> guarded, int budget, CancellationToken stopping)
     {
-        _source.Find(guarded, budget, stopping);
-        bool more = true;
-        while (more)
+        using (_source)
         {
-            stopping.ThrowIfCancellationRequested();
-            guarded(() => more = _source.Next(Add, budget));
+            _source.Find(guarded, budget, stopping);
+            bool more = true;
+            while (more)
+            {
+                stopping.ThrowIfCancellationRequested();
+                guarded(() => more = _source.Next(Add, budget));
+            }
         }
 
         return _value;

@@ -21,6 +21,7 @@ internal static class DatabaseWriter
     private const int PieceBytes = 512 * 1024;
     private static readonly JsonWriterOptions AsGoWrites = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    /// <param name="source">Disposed, but not ended.</param>
     /// <param name="guarded">Runs a piece of work while nobody changes the store.</param>
     /// <returns>Bytes of the database.</returns>
     public static long Write(IDiskFile file, CheckpointHead head, RevisionSource source, Action<Action> guarded, CancellationToken stopping)
@@ -49,16 +50,19 @@ internal static class DatabaseWriter
 
     private static void WriteKeys(BoltWriter writer, RevisionSource source, Action<Action> guarded, CancellationToken stopping)
     {
-        source.Find(guarded, PieceBytes, stopping);
         writer.BeginBucket(Name(DatabaseBuckets.Key));
         ArrayBufferWriter<byte> piece = new(PieceBytes);
-        bool more = true;
-        while (more)
+        using (source)
         {
-            stopping.ThrowIfCancellationRequested();
-            guarded(() => more = source.Next((RevisionKey key, in KeyValueRecord record) => Take(piece, key, record), PieceBytes));
-            Give(writer, piece.WrittenSpan);
-            piece.ResetWrittenCount();
+            source.Find(guarded, PieceBytes, stopping);
+            bool more = true;
+            while (more)
+            {
+                stopping.ThrowIfCancellationRequested();
+                guarded(() => more = source.Next((RevisionKey key, in KeyValueRecord record) => Take(piece, key, record), PieceBytes));
+                Give(writer, piece.WrittenSpan);
+                piece.ResetWrittenCount();
+            }
         }
 
         writer.EndBucket();

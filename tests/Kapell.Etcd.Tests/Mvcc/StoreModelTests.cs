@@ -254,7 +254,7 @@ public sealed class StoreModelTests
         /// <summary>Through the order of revisions, as a database has it.</summary>
         private static MvccStore Export(MvccStore store)
         {
-            RevisionSource source = store.BeginRevisions();
+            using RevisionSource source = store.BeginRevisions();
             using StoreBuilder builder = new();
             foreach (LeaseInfo lease in source.Leases)
             {
