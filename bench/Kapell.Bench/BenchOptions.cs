@@ -14,7 +14,7 @@ internal sealed class BenchOptions
           range-serial      one key per operation, serializable
           list              --range-limit keys per operation, linearizable
           txn               compare the revision of a key, put it, as a Kubernetes API server writes
-          watch             put under a prefix that --watchers watch; also prints the time from put to event
+          watch             put under a prefix that --watchers watch, and wait for all their events; also prints the time from put to event
           lease             keep-alive of one lease per client
         Scenarios against Kubernetes (--target KUBECONFIG):
           kube-create       create a ConfigMap
@@ -106,7 +106,7 @@ internal sealed class BenchOptions
         Require(Clients.Value is > 0 and <= 100_000, "--clients must be 1 to 100000");
         Require(Keys.Value is > 0 and <= 100_000_000, "--keys must be 1 to 100000000");
         Require(KeySize.Value is >= 16 and <= 65536, "--key-size must be 16 to 65536");
-        Require(ValueSize.Value is >= 8 and <= 1_500_000, "--val-size must be 8 to 1500000");
+        Require(ValueSize.Value is >= 12 and <= 1_500_000, "--val-size must be 12 to 1500000");
         Require(RangeLimit.Value > 0 && Watchers.Value > 0 && Rounds.Value > 0, "counts must be above zero");
         return true;
     }

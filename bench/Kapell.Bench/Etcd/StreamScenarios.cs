@@ -6,12 +6,17 @@ using Kapell.Etcd.Protocol;
 
 namespace Kapell.Bench.Etcd;
 
-/// <summary>Puts under a prefix that many watch. The value begins with the time of the put, so each watcher knows the delay.</summary>
+/// <summary>
+/// Puts under a prefix that many watch, over connections of their own: in life too who watches is another client than who writes. An operation is
+/// over when every watcher has its event, or puts would outrun what is watched, and the faster store would owe more.
+/// </summary>
 internal sealed class WatchScenario(string target, BenchOptions options) : IScenario
 {
     private readonly EtcdConnections _etcd = new(target, options);
+    private readonly EtcdConnections _watching = new(target, options);
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _watchers = [];
+    private readonly Awaited[] _awaited = [.. Enumerable.Range(0, options.Clients.Value).Select(static _ => new Awaited())];
     private KV.KVClient[] _clients = [];
 
     public LatencyRecorder? Deliveries { get; } = new();
@@ -22,7 +27,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
         for (int i = 0; i < options.Watchers.Value; i++)
         {
             AsyncDuplexStreamingCall<WatchRequest, WatchResponse> call =
-                new Watch.WatchClient(_etcd.Channel(i)).Watch(cancellationToken: _stop.Token);
+                new Watch.WatchClient(_watching.Channel(i)).Watch(cancellationToken: _stop.Token);
             WatchCreateRequest create = new() { Key = _etcd.Prefix, RangeEnd = _etcd.PrefixEnd };
             await call.RequestStream.WriteAsync(new WatchRequest { CreateRequest = create }, cancellation);
             if (!await call.ResponseStream.MoveNext(cancellation) || !call.ResponseStream.Current.Created)
@@ -37,9 +42,11 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
     public async Task RunAsync(int client, long number, CancellationToken cancellation)
     {
         byte[] value = _etcd.Value.ToByteArray();
-        BinaryPrimitives.WriteInt64LittleEndian(value, Stopwatch.GetTimestamp());
+        Marking.Write(value, Stopwatch.GetTimestamp(), client);
+        Task delivered = _awaited[client].Begin(options.Watchers.Value);
         await _clients[client].PutAsync(
             new PutRequest { Key = _etcd.Key(number), Value = UnsafeByteOperations.UnsafeWrap(value) }, cancellationToken: cancellation);
+        await delivered;
     }
 
     public async ValueTask DisposeAsync()
@@ -48,6 +55,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
         await Task.WhenAll(_watchers);
         _stop.Dispose();
         _etcd.Dispose();
+        _watching.Dispose();
     }
 
     private async Task WatchAsync(AsyncDuplexStreamingCall<WatchRequest, WatchResponse> call)
@@ -60,7 +68,9 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
                 {
                     foreach (Event e in call.ResponseStream.Current.Events)
                     {
-                        Deliveries!.Record(BinaryPrimitives.ReadInt64LittleEndian(e.Kv.Value.Span));
+                        (long at, int client) = Marking.Read(e.Kv.Value.Span);
+                        Deliveries!.Record(at);
+                        _awaited[client].Delivered();
                     }
                 }
             }
@@ -68,6 +78,65 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
             {
                 // The end of the run.
             }
+            catch (Exception e)
+            {
+                // Nobody waits for ever.
+                Array.ForEach(_awaited, a => a.Failed(e));
+                throw;
+            }
+        }
+    }
+
+    /// <summary>What a value begins with: when it was put, and by which client.</summary>
+    private static class Marking
+    {
+        public static void Write(Span<byte> value, long at, int client)
+        {
+            BinaryPrimitives.WriteInt64LittleEndian(value, at);
+            BinaryPrimitives.WriteInt32LittleEndian(value[sizeof(long)..], client);
+        }
+
+        public static (long At, int Client) Read(ReadOnlySpan<byte> value) =>
+            (BinaryPrimitives.ReadInt64LittleEndian(value), BinaryPrimitives.ReadInt32LittleEndian(value[sizeof(long)..]));
+    }
+
+    /// <summary>The events of one client's put, one put at a time.</summary>
+    private sealed class Awaited
+    {
+        private TaskCompletionSource _all = new();
+        private Exception? _failure;
+        private int _missing;
+
+        public Task Begin(int watchers)
+        {
+            TaskCompletionSource all = new();
+            Volatile.Write(ref _all, all);
+            Volatile.Write(ref _missing, watchers);
+            if (watchers == 0)
+            {
+                all.SetResult();
+            }
+
+            if (Volatile.Read(ref _failure) is { } failure)
+            {
+                all.TrySetException(failure);
+            }
+
+            return all.Task;
+        }
+
+        public void Delivered()
+        {
+            if (Interlocked.Decrement(ref _missing) == 0)
+            {
+                Volatile.Read(ref _all).TrySetResult();
+            }
+        }
+
+        public void Failed(Exception failure)
+        {
+            Volatile.Write(ref _failure, failure);
+            Volatile.Read(ref _all).TrySetException(failure);
         }
     }
 }

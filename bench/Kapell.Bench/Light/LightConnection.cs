@@ -219,12 +219,25 @@ internal sealed class LightConnection : IDisposable
         int filled = 0;
         try
         {
-            while (await _socket.ReceiveAsync(buffer.AsMemory(filled), SocketFlags.None) is var read and > 0)
+            while (true)
             {
+                ValueTask<int> receiving = _socket.ReceiveAsync(buffer.AsMemory(filled), SocketFlags.None);
+                bool wasThere = receiving.IsCompleted;
+                int read = await receiving;
+                if (read == 0)
+                {
+                    break;
+                }
+
                 filled += read;
                 int taken = TakeAll(buffer.AsSpan(0, filled));
                 buffer.AsSpan(taken, filled - taken).CopyTo(buffer);
                 filled -= taken;
+                if (wasThere)
+                {
+                    // The server sends faster than this reads: the other connections have their turn, or their answers would seem late.
+                    await Task.Yield();
+                }
             }
 
             Break(new Status(StatusCode.Unavailable, "the server closed the connection"));
