@@ -101,7 +101,8 @@ internal static class ScaleCommand
     {
         LatencyRecorder latency = new();
         LatencyRecorder lateness = new();
-        Stalls stalls = new(Stopwatch.GetTimestamp());
+        using Witnesses witnesses = new();
+        Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses);
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;
         async Task CompactAsync()

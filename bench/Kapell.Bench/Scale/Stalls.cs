@@ -5,9 +5,9 @@ namespace Kapell.Bench.Scale;
 
 /// <summary>
 /// When during a steady load puts were slow, and what else was late then: if the generator's own thread was, the machine stood still, or had
-/// more to do than processors; if not, the server did.
+/// more to do than processors; if not, the server did. What witnesses saw of the machine is told beside it, and what is left of a put without that.
 /// </summary>
-internal sealed class Stalls(long begin)
+internal sealed class Stalls(long begin, Witnesses witnesses)
 {
     private const int Shown = 10;
     private const int KeptMax = 100_000;
@@ -15,6 +15,8 @@ internal sealed class Stalls(long begin)
 
     /// <summary>Slow puts that were due this close to one another belong to one stall.</summary>
     private static readonly TimeSpan Apart = TimeSpan.FromMilliseconds(100);
+
+    private static readonly TimeSpan VerySlow = TimeSpan.FromMilliseconds(50);
 
     private readonly List<(TimeSpan Due, TimeSpan Took, TimeSpan SentLate)> _slow = []; // Guarded by itself.
     private readonly List<(TimeSpan From, TimeSpan To)> _compactions = []; // Guarded by _slow.
@@ -51,7 +53,7 @@ internal sealed class Stalls(long begin)
     {
         (List<Stall> stalls, (TimeSpan From, TimeSpan To)[] compactions) = Gather();
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was then:"));
+            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was, and for how long the machine let a processor's witness not run:"));
         DateTime began = DateTime.UtcNow - Stopwatch.GetElapsedTime(begin);
         foreach (Stall stall in stalls.OrderByDescending(static s => s.Longest).Take(Shown))
         {
@@ -59,7 +61,18 @@ internal sealed class Stalls(long begin)
             string compaction = before is { } b ? string.Create(CultureInfo.InvariantCulture, $", {(stall.At - b.From).TotalSeconds:F1} s after a compaction was asked for") : "";
             await output.WriteLineAsync(string.Create(
                 CultureInfo.InvariantCulture,
-                $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms{compaction}"));
+                $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms, machine {Missing(stall).TotalMilliseconds,6:F1} ms{compaction}"));
+        }
+
+        (int gaps, TimeSpan longestGap) = witnesses.Gaps;
+        await output.WriteLineAsync(string.Create(
+            CultureInfo.InvariantCulture, $"  the machine let a witness wait {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms"));
+        if (stalls.Count > 0)
+        {
+            TimeSpan[] left = Left();
+            await output.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture,
+                $"  without that {left.Count(static t => t > VerySlow)} puts took over {VerySlow.TotalMilliseconds:F0} ms, the longest {left.Max().TotalMilliseconds:F1} ms"));
         }
     }
 
@@ -73,11 +86,11 @@ internal sealed class Stalls(long begin)
             {
                 if (stalls.Count == 0 || due - lastDue > Apart)
                 {
-                    stalls.Add(new Stall(due, 0, default, default));
+                    stalls.Add(new Stall(due, 0, default, default, default));
                 }
 
                 Stall stall = stalls[^1];
-                stalls[^1] = new Stall(stall.At, stall.Puts + 1, Max(stall.Longest, took), Max(stall.SentLate, sentLate));
+                stalls[^1] = new Stall(stall.At, stall.Puts + 1, Max(stall.Longest, took), Max(stall.SentLate, sentLate), Max(stall.End, due + took));
                 lastDue = due;
             }
 
@@ -85,7 +98,20 @@ internal sealed class Stalls(long begin)
         }
     }
 
+    /// <summary>What of each slow put's time no processor was away for.</summary>
+    private TimeSpan[] Left()
+    {
+        lock (_slow)
+        {
+            return [.. _slow.Select(s => s.Took - witnesses.Missing(At(s.Due), At(s.Due + s.Took)))];
+        }
+    }
+
+    private TimeSpan Missing(Stall stall) => witnesses.Missing(At(stall.At), At(stall.End));
+
+    private long At(TimeSpan since) => begin + (long)(since.TotalSeconds * Stopwatch.Frequency);
+
     private static TimeSpan Max(TimeSpan a, TimeSpan b) => a > b ? a : b;
 
-    private readonly record struct Stall(TimeSpan At, int Puts, TimeSpan Longest, TimeSpan SentLate);
+    private readonly record struct Stall(TimeSpan At, int Puts, TimeSpan Longest, TimeSpan SentLate, TimeSpan End);
 }
