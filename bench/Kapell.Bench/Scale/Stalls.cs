@@ -53,7 +53,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses)
     {
         (List<Stall> stalls, (TimeSpan From, TimeSpan To)[] compactions) = Gather();
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was, and for how long the machine let a processor's witness not run:"));
+            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was, and what time a processor did not give:"));
         DateTime began = DateTime.UtcNow - Stopwatch.GetElapsedTime(begin);
         foreach (Stall stall in stalls.OrderByDescending(static s => s.Longest).Take(Shown))
         {
@@ -64,9 +64,9 @@ internal sealed class Stalls(long begin, Witnesses witnesses)
                 $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms, machine {Missing(stall).TotalMilliseconds,6:F1} ms{compaction}"));
         }
 
-        (int gaps, TimeSpan longestGap) = witnesses.Gaps;
+        (int gaps, TimeSpan longestGap, TimeSpan slow) = witnesses.Gaps;
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  the machine let a witness wait {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms"));
+            CultureInfo.InvariantCulture, $"  the machine let a witness wait {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms, and was slow, a fifth or less of its speed, for {slow.TotalMilliseconds:F0} ms of all processors"));
         if (stalls.Count > 0)
         {
             TimeSpan[] left = Left();

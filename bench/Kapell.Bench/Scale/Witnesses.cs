@@ -4,8 +4,10 @@ using System.Runtime.InteropServices;
 namespace Kapell.Bench.Scale;
 
 /// <summary>
-/// A thread on each processor that only sleeps, a millisecond at a time, and notes when it was not let run again for so long that no program's
-/// turn explains it: the machine stood still there, or its kernel was busy. Says what part of a put's time was nobody's who serves it.
+/// A thread on each processor that sleeps a millisecond at a time and then reads a little here and there of much memory. It notes when it was not
+/// let run again for so long that no program's turn explains it: the machine stood still there, or its kernel was busy; and when the reads took a
+/// multiple of the processor time that they take: the machine or its memory gave less than its kernel counts. Says what part of a put's time was
+/// nobody's who serves it.
 /// </summary>
 internal sealed partial class Witnesses : IDisposable
 {
@@ -16,42 +18,54 @@ internal sealed partial class Witnesses : IDisposable
     private static readonly TimeSpan Late = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan Nap = TimeSpan.FromMilliseconds(1);
 
+    private const int MemoryItems = 1 << 26; // 512 MB, shared: more than any cache has.
+    private const int Reads = 64; // Each waits for the one before: some 10 µs.
+    private const int Slow = 5; // Times what it takes; an interrupt costs less.
+    private const int CalibrationRuns = 500;
+    private const int ThreadTime = 3; // CLOCK_THREAD_CPUTIME_ID
+
+    private readonly ulong[] _memory = GC.AllocateUninitializedArray<ulong>(MemoryItems);
     private readonly Thread[] _threads;
-    private readonly List<(long From, long To)>[] _gaps; // Timestamps, in order; each guarded by itself.
+    private readonly List<Gap>[] _gaps; // In order; each guarded by itself.
     private volatile bool _isOver;
 
     public Witnesses()
     {
-        _gaps = [.. Enumerable.Range(0, Math.Min(Environment.ProcessorCount, ProcessorsMax)).Select(static _ => new List<(long From, long To)>())];
+        _gaps = [.. Enumerable.Range(0, Math.Min(Environment.ProcessorCount, ProcessorsMax)).Select(static _ => new List<Gap>())];
+        _memory.AsSpan().Fill(1); // Pages that nobody wrote to are none.
         _threads = [.. Enumerable.Range(0, _gaps.Length).Select(p => new Thread(() => Watch(p)) { IsBackground = true, Name = $"witness {p}" })];
         Array.ForEach(_threads, static t => t.Start());
     }
 
-    /// <summary>How often one was kept waiting, and the longest of these times, of all processors.</summary>
-    public (int Count, TimeSpan Longest) Gaps
+    /// <summary>How often one was kept waiting and the longest of these times; and for how long, of all together, the machine was slow.</summary>
+    public (int Count, TimeSpan Longest, TimeSpan Slow) Gaps
     {
         get
         {
-            (int count, long longest) = (0, 0L);
-            foreach (List<(long From, long To)> gaps in _gaps)
+            (int count, long longest, double slow) = (0, 0L, 0.0);
+            foreach (List<Gap> gaps in _gaps)
             {
                 lock (gaps)
                 {
-                    count += gaps.Count;
-                    longest = gaps.Aggregate(longest, static (most, gap) => Math.Max(most, gap.To - gap.From));
+                    foreach (Gap gap in gaps)
+                    {
+                        count += gap.Share < 1 ? 0 : 1;
+                        longest = gap.Share < 1 ? longest : Math.Max(longest, gap.To - gap.From);
+                        slow += gap.Share < 1 ? gap.To - gap.From : 0;
+                    }
                 }
             }
 
-            return (count, Stopwatch.GetElapsedTime(0, longest));
+            return (count, Stopwatch.GetElapsedTime(0, longest), Stopwatch.GetElapsedTime(0, (long)slow));
         }
     }
 
-    /// <summary>For how long of a time, in timestamps, the processor that was away most was away.</summary>
+    /// <summary>What of a time, in timestamps, the processor that missed most did not give.</summary>
     public TimeSpan Missing(long from, long to) => _gaps.Max(gaps =>
     {
         lock (gaps)
         {
-            return Stopwatch.GetElapsedTime(0, gaps.Sum(gap => Math.Max(0, Math.Min(to, gap.To) - Math.Max(from, gap.From))));
+            return Stopwatch.GetElapsedTime(0, (long)gaps.Sum(gap => Math.Max(0, Math.Min(to, gap.To) - Math.Max(from, gap.From)) * gap.Share));
         }
     });
 
@@ -69,26 +83,69 @@ internal sealed partial class Witnesses : IDisposable
             return; // Not a processor of this process: nothing is said of it.
         }
 
-        List<(long From, long To)> gaps = _gaps[processor];
+        ulong at = (ulong)processor + 1;
+        double usual = double.MaxValue;
+        for (int i = 0; i < CalibrationRuns; i++)
+        {
+            usual = Math.Min(usual, Work(ref at));
+        }
+
+        List<Gap> gaps = _gaps[processor];
         long nap = (long)(Nap.TotalSeconds * Stopwatch.Frequency);
         while (!_isOver)
         {
             long slept = Stopwatch.GetTimestamp();
             Thread.Sleep(Nap);
             long awake = Stopwatch.GetTimestamp();
+            double took = Work(ref at);
             if (Stopwatch.GetElapsedTime(slept + nap, awake) >= Late)
             {
-                lock (gaps)
+                Note(new Gap(slept + nap, awake, 1));
+            }
+            else if (took > Slow * usual)
+            {
+                Note(new Gap(slept, Stopwatch.GetTimestamp(), 1 - (usual / took)));
+            }
+        }
+
+        void Note(Gap gap)
+        {
+            lock (gaps)
+            {
+                if (gaps.Count < KeptMax)
                 {
-                    if (gaps.Count < KeptMax)
-                    {
-                        gaps.Add((slept + nap, awake));
-                    }
+                    gaps.Add(gap);
                 }
             }
         }
     }
 
+    /// <summary>Nanoseconds of this thread's processor time that the reads took.</summary>
+    /// <param name="at">Where to go on; changed.</param>
+    private double Work(ref ulong at)
+    {
+        _ = GetTime(ThreadTime, out TimeSpec begun);
+        for (int i = 0; i < Reads; i++)
+        {
+            at = (at * 6364136223846793005UL) + _memory[at >> 38];
+        }
+
+        _ = GetTime(ThreadTime, out TimeSpec ended);
+        return ((ended.Seconds - begun.Seconds) * 1e9) + (ended.Nanoseconds - begun.Nanoseconds);
+    }
+
     [LibraryImport("libc", EntryPoint = "sched_setaffinity")]
     private static partial int SetAffinity(int thread, nint bytes, ref ulong mask);
+
+    [LibraryImport("libc", EntryPoint = "clock_gettime")]
+    private static partial int GetTime(int clock, out TimeSpec time);
+
+    private struct TimeSpec
+    {
+        public nint Seconds;
+        public nint Nanoseconds;
+    }
+
+    /// <summary>Timestamps, and what share of that time the processor did not give.</summary>
+    private readonly record struct Gap(long From, long To, double Share);
 }
