@@ -22,18 +22,21 @@ internal sealed unsafe class FoundRevisions : IDisposable
 
     public int Count { get; private set; }
 
+    /// <summary>They are in order, and not freed.</summary>
+    public bool IsArranged => _arranged != null;
+
     public FoundRevision this[int index]
     {
         get
         {
-            Check.That(_arranged != null && (uint)index < (uint)Count);
+            Check.That(IsArranged && (uint)index < (uint)Count);
             return _arranged[index];
         }
     }
 
     public void Add(FoundRevision item)
     {
-        Check.That(!_isDisposed && _arranged == null);
+        Check.That(!_isDisposed && !IsArranged);
         if (_chunks.Count == 0 || _inLast == ChunkItems)
         {
             _chunks.Add((nint)NativeMemory.Alloc(ChunkItems, (nuint)sizeof(FoundRevision)));
@@ -47,7 +50,7 @@ internal sealed unsafe class FoundRevisions : IDisposable
     /// <summary>Forgets what was added.</summary>
     public void Clear()
     {
-        Check.That(_arranged == null);
+        Check.That(!IsArranged);
         FreeChunks();
         Count = 0;
     }
@@ -55,7 +58,7 @@ internal sealed unsafe class FoundRevisions : IDisposable
     /// <summary>Puts them in the order of revisions: takes long.</summary>
     public void Arrange()
     {
-        Check.That(!_isDisposed && _arranged == null);
+        Check.That(!_isDisposed && !IsArranged);
         _arranged = (FoundRevision*)NativeMemory.Alloc((nuint)Math.Max(Count, 1), (nuint)sizeof(FoundRevision));
         Span<FoundRevision> all = new(_arranged, Count);
         for (int i = 0; i < _chunks.Count; i++)
@@ -65,7 +68,6 @@ internal sealed unsafe class FoundRevisions : IDisposable
 
             // At once, so that they are never there twice.
             NativeMemory.Free((void*)_chunks[i]);
-            _chunks[i] = 0;
         }
 
         _chunks.Clear();

@@ -23,8 +23,6 @@ public sealed unsafe class RevisionSource : IDisposable
     private long _position;
     private int _nextBase;
     private bool _anything;
-    private bool _isArranged;
-    private bool _isDisposed;
     private bool _ended;
 
     /// <param name="unchangedOnly">
@@ -53,7 +51,7 @@ public sealed unsafe class RevisionSource : IDisposable
     /// <param name="budget">About how many bytes a piece looks at.</param>
     public void Find(Action<Action> guarded, int budget, CancellationToken stopping)
     {
-        Check.That(!_isArranged && !_isDisposed && !_ended);
+        Check.That(!_base.IsArranged && !_ended);
         bool more = CompactRevision > 0;
         while (more)
         {
@@ -62,13 +60,12 @@ public sealed unsafe class RevisionSource : IDisposable
         }
 
         _base.Arrange();
-        _isArranged = true;
     }
 
     /// <summary>Gives about <paramref name="budget"/> bytes more; false when all was given.</summary>
     public bool Next(RevisionSink sink, int budget)
     {
-        Check.That(_isArranged && !_isDisposed && !_ended);
+        Check.That(_base.IsArranged && !_ended);
         for (; _nextBase < _base.Count; _nextBase++)
         {
             if (budget <= 0)
@@ -103,11 +100,7 @@ public sealed unsafe class RevisionSource : IDisposable
     /// <summary>
     /// Frees the memory, on the thread of whoever reads: with millions of keys it takes longer than the owner has. Nothing can be read after.
     /// </summary>
-    public void Dispose()
-    {
-        _isDisposed = true;
-        _base.Dispose();
-    }
+    public void Dispose() => _base.Dispose();
 
     /// <summary>To be called by the owner of the store, whether or not all was given.</summary>
     public void End()

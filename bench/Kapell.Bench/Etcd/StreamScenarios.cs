@@ -46,7 +46,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
         Task delivered = _awaited[client].Begin(options.Watchers.Value);
         await _clients[client].PutAsync(
             new PutRequest { Key = _etcd.Key(number), Value = UnsafeByteOperations.UnsafeWrap(value) }, cancellationToken: cancellation);
-        await delivered;
+        await delivered.WaitAsync(cancellation);
     }
 
     public async ValueTask DisposeAsync()
@@ -112,11 +112,6 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
             TaskCompletionSource all = new();
             Volatile.Write(ref _all, all);
             Volatile.Write(ref _missing, watchers);
-            if (watchers == 0)
-            {
-                all.SetResult();
-            }
-
             if (Volatile.Read(ref _failure) is { } failure)
             {
                 all.TrySetException(failure);

@@ -53,7 +53,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses)
     {
         (List<Stall> stalls, (TimeSpan From, TimeSpan To)[] compactions) = Gather();
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}; the longest, with how late the generator's own thread was, and what time a processor did not give:"));
+            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}{(stalls.Count > 0 ? "; the longest, with how late the generator's own thread was, and what time a processor did not give:" : "")}"));
         DateTime began = DateTime.UtcNow - Stopwatch.GetElapsedTime(begin);
         foreach (Stall stall in stalls.OrderByDescending(static s => s.Longest).Take(Shown))
         {
@@ -66,7 +66,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses)
 
         (int gaps, TimeSpan longestGap, TimeSpan slow) = witnesses.Gaps;
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  the machine let a witness wait {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms, and was slow, a fifth or less of its speed, for {slow.TotalMilliseconds:F0} ms of all processors"));
+            CultureInfo.InvariantCulture, $"  the machine: a thread on each processor that only sleeps was kept waiting {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms; its reads of memory took five times as long, or more, for {slow.TotalMilliseconds:F0} ms, all processors together"));
         if (stalls.Count > 0)
         {
             TimeSpan[] left = Left();
