@@ -125,8 +125,9 @@ public static class EtcdCommand
         }
 
         Log.Starting(
-            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, options.Retention.Entries, options.HeartbeatMilliseconds,
-            options.ElectionMilliseconds, options.Limits.QuotaBytes, "write-only");
+            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, options.Retention.Entries,
+            Math.Min(options.Retention.Entries, options.Retention.EntriesAlone), options.HeartbeatMilliseconds, options.ElectionMilliseconds,
+            options.Limits.QuotaBytes, "write-only");
     }
 
     private static async Task<int> ServeAsync(

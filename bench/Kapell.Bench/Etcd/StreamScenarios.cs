@@ -16,7 +16,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
     private readonly EtcdConnections _watching = new(target, options);
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _watchers = [];
-    private readonly Awaited[] _awaited = [.. Enumerable.Range(0, options.Clients.Value).Select(static _ => new Awaited())];
+    private readonly AwaitedEvents _awaited = new(options.Clients.Value, options.Watchers.Value);
     private KV.KVClient[] _clients = [];
 
     public LatencyRecorder? Deliveries { get; } = new();
@@ -43,7 +43,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
     {
         byte[] value = _etcd.Value.ToByteArray();
         Marking.Write(value, Stopwatch.GetTimestamp(), client);
-        Task delivered = _awaited[client].Begin(options.Watchers.Value);
+        Task delivered = _awaited.Begin(client);
         await _clients[client].PutAsync(
             new PutRequest { Key = _etcd.Key(number), Value = UnsafeByteOperations.UnsafeWrap(value) }, cancellationToken: cancellation);
         await delivered.WaitAsync(cancellation);
@@ -70,9 +70,11 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
                     {
                         (long at, int client) = Marking.Read(e.Kv.Value.Span);
                         Deliveries!.Record(at);
-                        _awaited[client].Delivered();
+                        _awaited.Delivered(client);
                     }
                 }
+
+                _awaited.Failed(new HttpRequestException("the server ended a watch"));
             }
             catch (Exception e) when (_stop.IsCancellationRequested && e is RpcException or OperationCanceledException)
             {
@@ -80,8 +82,7 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
             }
             catch (RpcException e)
             {
-                // Each operation since then says so, and nobody waits for ever.
-                Array.ForEach(_awaited, a => a.Failed(e));
+                _awaited.Failed(e);
             }
         }
     }
@@ -97,41 +98,6 @@ internal sealed class WatchScenario(string target, BenchOptions options) : IScen
 
         public static (long At, int Client) Read(ReadOnlySpan<byte> value) =>
             (BinaryPrimitives.ReadInt64LittleEndian(value), BinaryPrimitives.ReadInt32LittleEndian(value[sizeof(long)..]));
-    }
-
-    /// <summary>The events of one client's put, one put at a time.</summary>
-    private sealed class Awaited
-    {
-        private TaskCompletionSource _all = new();
-        private Exception? _failure;
-        private int _missing;
-
-        public Task Begin(int watchers)
-        {
-            TaskCompletionSource all = new();
-            Volatile.Write(ref _all, all);
-            Volatile.Write(ref _missing, watchers);
-            if (Volatile.Read(ref _failure) is { } failure)
-            {
-                all.TrySetException(failure);
-            }
-
-            return all.Task;
-        }
-
-        public void Delivered()
-        {
-            if (Interlocked.Decrement(ref _missing) == 0)
-            {
-                Volatile.Read(ref _all).TrySetResult();
-            }
-        }
-
-        public void Failed(Exception failure)
-        {
-            Volatile.Write(ref _failure, failure);
-            Volatile.Read(ref _all).TrySetException(failure);
-        }
     }
 }
 

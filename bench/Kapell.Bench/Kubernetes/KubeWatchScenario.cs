@@ -2,15 +2,20 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using Kapell.Client;
+using Kapell.Machinery;
 
 namespace Kapell.Bench.Kubernetes;
 
-/// <summary>Patches ConfigMaps that many watch; the time of the patch travels in the object.</summary>
+/// <summary>
+/// Patches ConfigMaps that many watch; the time of the patch and its client travel in the object. As with the store's watches, an operation is
+/// over when every watcher has its event, or a faster server would owe more.
+/// </summary>
 internal sealed class KubeWatchScenario(string target, BenchOptions options) : IScenario
 {
     private readonly KubeObjects _kube = new(target, options);
     private readonly CancellationTokenSource _stop = new();
     private readonly List<Task> _watchers = [];
+    private readonly AwaitedEvents _awaited = new(options.Clients.Value, options.Watchers.Value);
 
     public LatencyRecorder? Deliveries { get; } = new();
 
@@ -26,8 +31,13 @@ internal sealed class KubeWatchScenario(string target, BenchOptions options) : I
         }
     }
 
-    public Task RunAsync(int client, long number, CancellationToken cancellation) =>
-        _kube.PatchAsync(client, number, Stopwatch.GetTimestamp().ToString(CultureInfo.InvariantCulture), cancellation);
+    public async Task RunAsync(int client, long number, CancellationToken cancellation)
+    {
+        Task delivered = _awaited.Begin(client);
+        string stamp = string.Create(CultureInfo.InvariantCulture, $"{Stopwatch.GetTimestamp()} {client}");
+        await _kube.PatchAsync(client, number, stamp, cancellation);
+        await delivered.WaitAsync(cancellation);
+    }
 
     public async ValueTask DisposeAsync()
     {
@@ -46,15 +56,22 @@ internal sealed class KubeWatchScenario(string target, BenchOptions options) : I
             {
                 if (e.Object.Root.TryGetProperty("data", out JsonElement data)
                     && data.TryGetProperty("stamp", out JsonElement stamp)
-                    && long.TryParse(stamp.GetString(), NumberStyles.None, CultureInfo.InvariantCulture, out long start))
+                    && stamp.GetString()?.Split(' ') is [string at, string by])
                 {
-                    Deliveries!.Record(start);
+                    Deliveries!.Record(long.Parse(at, CultureInfo.InvariantCulture));
+                    _awaited.Delivered(int.Parse(by, CultureInfo.InvariantCulture));
                 }
             }
+
+            _awaited.Failed(new HttpRequestException("the server ended a watch"));
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
             // The end of the run.
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or StatusException)
+        {
+            _awaited.Failed(e is StatusException ? e : new HttpRequestException(e.Message, e));
         }
     }
 }

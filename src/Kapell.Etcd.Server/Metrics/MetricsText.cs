@@ -14,7 +14,8 @@ internal sealed class MetricsText
     public void Counter(string name, string help, decimal value) => Single(name, help, "counter", value);
 
     /// <summary>Values with labels, such as <c>To="8e9e05c52164694d"</c>; nothing when there is no value.</summary>
-    public void Gauges(string name, string help, IEnumerable<(string Labels, long Value)> samples) => Labelled(name, help, "gauge", samples);
+    public void Gauges<T>(string name, string help, IEnumerable<(string Labels, T Value)> samples)
+        where T : ISpanFormattable => Labelled(name, help, "gauge", samples);
 
     public void Counters(string name, string help, IEnumerable<(string Labels, long Value)> samples) => Labelled(name, help, "counter", samples);
 
@@ -56,10 +57,11 @@ internal sealed class MetricsText
         _text.Append(CultureInfo.InvariantCulture, $"{name} {value}\n");
     }
 
-    private void Labelled(string name, string help, string kind, IEnumerable<(string Labels, long Value)> samples)
+    private void Labelled<T>(string name, string help, string kind, IEnumerable<(string Labels, T Value)> samples)
+        where T : ISpanFormattable
     {
         bool any = false;
-        foreach ((string labels, long value) in samples)
+        foreach ((string labels, T value) in samples)
         {
             if (!any)
             {

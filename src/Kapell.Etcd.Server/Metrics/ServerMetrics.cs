@@ -13,6 +13,9 @@ namespace Kapell.Etcd.Server.Metrics;
 internal sealed class ServerMetrics(
     ReplicaHost host, EtcdOptions options, CallCounter calls, WatchCounts watches, ComparisonState comparison, LeaderCalls leader, PeerMetrics peers)
 {
+    private static readonly (string Name, GCKind Kind)[] CollectionKinds =
+        [("young", GCKind.Ephemeral), ("full", GCKind.FullBlocking), ("background", GCKind.Background)];
+
     private long _healthSuccesses;
     private long _healthFailures;
 
@@ -161,12 +164,26 @@ internal sealed class ServerMetrics(
             ($"generation=\"{g}\"", (long)GC.CollectionCount(g) - (g < GC.MaxGeneration ? GC.CollectionCount(g + 1) : 0))));
         text.Counter("dotnet_gc_allocated_bytes_total", "Bytes allocated on the collected heap.", GC.GetTotalAllocatedBytes());
         text.Counter("dotnet_gc_pause_seconds_total", "Time in which everything stood still for a collection.", (decimal)GC.GetTotalPauseDuration().TotalSeconds);
+        text.Gauges("dotnet_gc_last_pause_seconds", "The longest standstill of the last collection of each kind; 0 for none.", CollectionKinds.Select(static k =>
+            ($"kind=\"{k.Name}\"", (decimal)LongestPause(GC.GetGCMemoryInfo(k.Kind)).TotalSeconds)));
         int used = Directory.GetFileSystemEntries("/proc/self/fd").Length;
         decimal limit = OpenFilesMax();
         text.Gauge("process_open_fds", "Number of open file descriptors.", used);
         text.Gauge("process_max_fds", "Maximum number of open file descriptors.", limit);
         text.Gauge("os_fd_used", "The number of used file descriptors.", used);
         text.Gauge("os_fd_limit", "The file descriptor limit.", limit);
+    }
+
+    // A collection beside the running program stands still twice.
+    private static TimeSpan LongestPause(GCMemoryInfo collected)
+    {
+        TimeSpan longest = TimeSpan.Zero;
+        foreach (TimeSpan pause in collected.PauseDurations)
+        {
+            longest = pause > longest ? pause : longest;
+        }
+
+        return longest;
     }
 
     private static decimal OpenFilesMax()
