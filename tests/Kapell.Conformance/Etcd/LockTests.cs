@@ -1,3 +1,4 @@
+using Google.Protobuf;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 using Kapell.Etcd.Protocol.Elections;
@@ -92,6 +93,48 @@ public sealed class LockTests(StorePair stores)
         Assert.Equal(["one", "one more", "two"], seen);
     }
 
+    // With upstream the first call takes the key of both away.
+    [Fact]
+    public async Task Who_gives_up_a_campaign_and_stands_again_with_its_lease_keeps_its_place()
+    {
+        StoreClient store = await stores.ClientAsync(StoreKind.Kapell);
+        CampaignResponse won = await CampaignAsync(store, "one");
+        CampaignRequest request = new() { Name = store.Key("vote"), Value = StoreClient.Bytes("two"), Lease = (await store.GrantAsync(0, 60)).ID };
+        using CancellationTokenSource leaving = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+        Task<CampaignResponse> first = CampaignAsync(store, request, leaving.Token);
+        await UntilAsync(store, keys: 2);
+        request.Value = StoreClient.Bytes("two again");
+        Task<CampaignResponse> second = CampaignAsync(store, request, Cancellation);
+        await UntilValueAsync(store, "two again");
+        await leaving.CancelAsync();
+        await Assert.ThrowsAsync<RpcException>(() => first);
+        await store.Elections.ResignAsync(new ResignRequest { Leader = won.Leader }, cancellationToken: Cancellation);
+        CampaignResponse leader = await second;
+        LeaderResponse told = await store.Elections.LeaderAsync(new LeaderRequest { Name = store.Key("vote") }, cancellationToken: Cancellation);
+        Assert.Equal((leader.Leader.Key, "two again"), (told.Kv.Key, told.Kv.Value.ToStringUtf8()));
+    }
+
+    [Fact]
+    public async Task Who_gives_up_waiting_and_asks_again_with_its_lease_holds_what_it_is_told_it_holds()
+    {
+        StoreClient store = await stores.ClientAsync(StoreKind.Kapell);
+        long two = (await store.GrantAsync(0, 60)).ID;
+        for (int i = 0; i < 20; i++)
+        {
+            LockResponse before = await LockAsync(store, (await store.GrantAsync(0, 60)).ID);
+            using CancellationTokenSource leaving = CancellationTokenSource.CreateLinkedTokenSource(Cancellation);
+            Task<LockResponse> first = LockAsync(store, two, leaving.Token);
+            await UntilAsync(store, keys: 2);
+            await leaving.CancelAsync();
+            Task<LockResponse> again = LockAsync(store, two);
+            await store.Locks.UnlockAsync(new UnlockRequest { Key = before.Key }, cancellationToken: Cancellation);
+            ByteString held = (await again).Key;
+            await Assert.ThrowsAsync<RpcException>(() => first);
+            Assert.Equal(held, Assert.Single((await store.RangeAsync(store.All())).Kvs).Key);
+            await store.Locks.UnlockAsync(new UnlockRequest { Key = held }, cancellationToken: Cancellation);
+        }
+    }
+
     [Theory]
     [MemberData(nameof(StorePair.All), MemberType = typeof(StorePair))]
     public async Task Who_does_not_lead_is_told_so(StoreKind kind)
@@ -114,6 +157,18 @@ public sealed class LockTests(StorePair stores)
     private static async Task<CampaignResponse> CampaignAsync(StoreClient store, string value) => await store.Elections.CampaignAsync(
         new CampaignRequest { Name = store.Key("vote"), Value = StoreClient.Bytes(value), Lease = (await store.GrantAsync(0, 60)).ID },
         cancellationToken: Cancellation);
+
+    private static async Task<CampaignResponse> CampaignAsync(StoreClient store, CampaignRequest request, CancellationToken cancellation) =>
+        await store.Elections.CampaignAsync(request, cancellationToken: cancellation);
+
+    private static async Task UntilValueAsync(StoreClient store, string value)
+    {
+        using PeriodicTimer pace = new(TimeSpan.FromMilliseconds(20));
+        while ((await store.RangeAsync(store.All())).Kvs.All(kv => kv.Value.ToStringUtf8() != value))
+        {
+            await pace.WaitForNextTickAsync(Cancellation);
+        }
+    }
 
     private static async Task UntilAsync(StoreClient store, int keys)
     {

@@ -15,6 +15,8 @@ public sealed class Candidacy(KvService kv, LeaseService leases, WatchServiceBas
     // etcd: concurrency/session.go defaultSessionTTL
     private const long LeaseTtlSeconds = 60;
 
+    internal Standing Standing { get; } = new();
+
     /// <summary>The lease that was given, or a new one.</summary>
     public async Task<long> LeaseAsync(long lease, ServerCallContext context) =>
         lease != 0 ? lease : (await leases.LeaseGrant(new LeaseGrantRequest { TTL = LeaseTtlSeconds }, context)).ID;

@@ -73,6 +73,7 @@ public sealed class ElectionService(Candidacy candidacy) : Election.ElectionBase
         long lease = await candidacy.LeaseAsync(request.Lease, context);
         ByteString prefix = Candidacy.PrefixOf(request.Name);
         ByteString key = Candidacy.KeyOf(prefix, lease);
+        using Standing.Candidate candidate = await candidacy.Standing.BeginAsync(key, context.CancellationToken);
         TxnRequest txn = new() { Compare = { Candidacy.CreatedAt(key, 0) } };
         txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = key, Value = request.Value, Lease = lease } });
         txn.Failure.Add(new RequestOp { RequestRange = new RangeRequest { Key = key } });
@@ -97,12 +98,13 @@ public sealed class ElectionService(Candidacy candidacy) : Election.ElectionBase
         {
             if (context.CancellationToken.IsCancellationRequested)
             {
-                await ResignAsync(leader, new InnerCall(context, CancellationToken.None));
+                await candidate.GiveUpAsync(() => ResignAsync(leader, new InnerCall(context, CancellationToken.None)));
             }
 
             throw;
         }
 
+        candidate.Won();
         return new CampaignResponse { Header = header, Leader = leader };
     }
 

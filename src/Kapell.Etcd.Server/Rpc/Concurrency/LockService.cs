@@ -38,6 +38,7 @@ public sealed class LockService(Candidacy candidacy) : Protocol.Locks.Lock.LockB
         long lease = await candidacy.LeaseAsync(request.Lease, context);
         ByteString prefix = Candidacy.PrefixOf(request.Name);
         ByteString key = Candidacy.KeyOf(prefix, lease);
+        using Standing.Candidate candidate = await candidacy.Standing.BeginAsync(key, context.CancellationToken);
         RequestOp owner = new() { RequestRange = Candidacy.First(prefix) };
         TxnRequest txn = new() { Compare = { Candidacy.CreatedAt(key, 0) } };
         txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = key, Lease = lease } });
@@ -49,6 +50,7 @@ public sealed class LockService(Candidacy candidacy) : Protocol.Locks.Lock.LockB
         RangeResponse held = response.Responses[1].ResponseRange;
         if (held.Kvs.Count == 0 || held.Kvs[0].CreateRevision == mine)
         {
+            candidate.Won();
             return new LockResponse { Header = response.Header, Key = key };
         }
 
@@ -61,13 +63,17 @@ public sealed class LockService(Candidacy candidacy) : Protocol.Locks.Lock.LockB
         catch (Exception e) when (e is RpcException or OperationCanceledException)
         {
             // Who gives up must not stand in the way of those behind.
-            await candidacy.DeleteAsync(key, new InnerCall(context, CancellationToken.None));
+            await candidate.GiveUpAsync(() => candidacy.DeleteAsync(key, new InnerCall(context, CancellationToken.None)));
             throw;
         }
 
-        return still.Kvs.Count > 0
-            ? new LockResponse { Header = still.Header, Key = key }
-            : throw new RpcException(new Status(StatusCode.Unknown, "mutex: session is expired"));
+        if (still.Kvs.Count == 0)
+        {
+            throw new RpcException(new Status(StatusCode.Unknown, "mutex: session is expired"));
+        }
+
+        candidate.Won();
+        return new LockResponse { Header = still.Header, Key = key };
     }
 }
 
