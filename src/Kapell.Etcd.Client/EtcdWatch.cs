@@ -56,6 +56,8 @@ internal sealed class EtcdWatch(
             }
             else if (_created)
             {
+                // All before it was sent: a resume need not begin at the last event, which may be compacted by then. etcd: clientv3/watch.go
+                _next = Math.Max(_next, response.Header.Revision + 1);
                 yield return new EtcdWatchBatch([], response.Header.Revision);
             }
         }

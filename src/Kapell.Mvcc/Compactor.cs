@@ -22,7 +22,10 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
     public long CompactRevision { get; private set; }
 
     /// <summary>Changes that compactions have left behind them are still to be looked at.</summary>
-    public bool IsPruning => _pruning;
+    public bool IsPruning => _pruning || CompactRevision > _target;
+
+    /// <summary>Of changes before this revision some may be freed.</summary>
+    public long FreedBelow => _target;
 
     /// <summary>Pages are being emptied that are mostly alive: there is time.</summary>
     public bool IsTidying { get; private set; }
@@ -43,19 +46,23 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
     {
         Check.That(revision > CompactRevision);
         CompactRevision = revision;
-        if (!_pruning)
-        {
-            StartPruning();
-        }
     }
 
-    public void Restore(long revision) => CompactRevision = revision;
+    public void Restore(long revision) => CompactRevision = _target = revision;
 
-    public bool Step(int budget)
+    /// <param name="upTo">Nothing of a later compaction is begun.</param>
+    public bool Step(int budget, long upTo)
     {
         if (Pins > 0)
         {
             return false;
+        }
+
+        if (!_pruning && Math.Min(CompactRevision, upTo) > _target)
+        {
+            _target = Math.Min(CompactRevision, upTo);
+            _next = log.Start;
+            _pruning = true;
         }
 
         if (_pruning)
@@ -66,13 +73,6 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
         }
 
         return log.GiveBack() || Evacuate(budget);
-    }
-
-    private void StartPruning()
-    {
-        _target = CompactRevision;
-        _next = log.Start;
-        _pruning = true;
     }
 
     private void Prune(int budget)
@@ -107,10 +107,6 @@ internal sealed unsafe class Compactor(RecordPages pages, KeyIndex index, Revisi
         {
             log.TrimTo(log.LowerBound(_target));
             _pruning = false;
-            if (CompactRevision > _target)
-            {
-                StartPruning();
-            }
         }
     }
 

@@ -268,10 +268,11 @@ public sealed unsafe class MvccStore : IDisposable
     }
 
     /// <summary>A step of compaction, about <paramref name="budget"/> records; false when there is nothing left to do.</summary>
-    public bool Maintain(int budget)
+    /// <param name="upTo">Nothing is begun of a compaction to a later revision than this.</param>
+    public bool Maintain(int budget, long upTo = long.MaxValue)
     {
         Check.That(!_writing);
-        return _compactor.Step(budget);
+        return _compactor.Step(budget, upTo);
     }
 
     /// <summary>A compaction still has something to free; it waits for the <see cref="Readers"/>.</summary>
@@ -289,10 +290,13 @@ public sealed unsafe class MvccStore : IDisposable
     /// <summary>The place in the log of the first change at or after a revision; the revision must not be compacted.</summary>
     public long PositionOf(long revision) => _log.LowerBound(Math.Max(revision, CompactRevision));
 
-    /// <summary>False when the change has been compacted away since its place was noted.</summary>
+    /// <summary>
+    /// False when the change may have been freed since its place was noted. That is later than its compaction, so that a watcher which was told of
+    /// it just before gets it still.
+    /// </summary>
     public bool ReadChange(long position, out long revision, out RecordAddress address)
     {
-        if (position < _log.Start || _log[position].Main < CompactRevision)
+        if (position < _log.Start || _log[position].Main < _compactor.FreedBelow)
         {
             (revision, address) = (0, default);
             return false;

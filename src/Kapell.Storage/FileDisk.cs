@@ -9,8 +9,21 @@ public sealed class FileDisk : IDisk
 {
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
-    public void CreateDirectory(string path) =>
+    /// <summary>With those above it; each that is new is flushed into the one that it lies in, or a loss of power could take it with all its files.</summary>
+    public void CreateDirectory(string path)
+    {
+        Stack<string> missing = [];
+        for (string? at = Path.GetFullPath(path); at is not null && !Directory.Exists(at); at = Path.GetDirectoryName(at))
+        {
+            missing.Push(at);
+        }
+
         Do(path, "create", () => Directory.CreateDirectory(path, OwnerOnly | UnixFileMode.UserExecute));
+        foreach (string made in missing)
+        {
+            SyncDirectory(Path.GetDirectoryName(made)!);
+        }
+    }
 
     public IReadOnlyList<string> List(string directory) => Do(directory, "list", () =>
         Directory.EnumerateFiles(directory).Select(f => Path.GetFileName(f)).Order(StringComparer.Ordinal).ToList());

@@ -102,7 +102,8 @@ internal static class ScaleCommand
         LatencyRecorder latency = new();
         LatencyRecorder lateness = new();
         using Witnesses witnesses = new();
-        Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses);
+        await using Flushes flushes = new(options.Target.Value);
+        Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses, flushes);
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;
         async Task CompactAsync()

@@ -299,13 +299,13 @@ internal abstract class GrpcCall : ServerCallContext, IHttp2Request, ICallerCert
             return;
         }
 
-        ArrayBufferWriter<byte> next = new((int)rest.Length + 1024);
         if (_partial is { } same && rest.Length == same.WrittenCount)
         {
             // Nothing was complete: it is all there already.
             return;
         }
 
+        ArrayBufferWriter<byte> next = new((int)rest.Length + 1024);
         foreach (ReadOnlyMemory<byte> segment in rest)
         {
             next.Write(segment.Span);

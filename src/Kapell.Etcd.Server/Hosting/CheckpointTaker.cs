@@ -113,10 +113,12 @@ internal sealed class CheckpointTaker(
         {
             // Stopping: the log has everything.
         }
-        catch (Exception e) when (e is IOException or TimeoutException)
+#pragma warning disable CA1031 // Whatever it was is logged, and the next checkpoint is not kept from being taken.
+        catch (Exception e)
+#pragma warning restore CA1031
         {
             Interlocked.Exchange(ref _pausedUntil, host.NowMilliseconds + PauseAfterFailureMilliseconds);
-            Log.CheckpointFailed(logger, e.Message);
+            Log.CheckpointFailed(logger, e is IOException or TimeoutException ? e.Message : e.ToString());
             host.PostOwned(replica.CheckpointFailed);
         }
     }

@@ -510,6 +510,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             {
                 // Nobody takes a turn after this: what the machine is in the middle of is not known.
                 _abandoned = true;
+                _prompt.EndTurn();
                 Fail(e);
                 return false;
             }

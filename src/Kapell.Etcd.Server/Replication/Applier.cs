@@ -16,6 +16,9 @@ public readonly record struct ApplyOutcome(EtcdError? Error, Reply? Reply);
 /// </summary>
 public sealed class Applier : IDisposable
 {
+    /// <summary>Of the answer to one command. While it is written nobody is served, not even with heartbeats: some tenths of a second at most.</summary>
+    internal const int ReplyBytesMax = 128 << 20;
+
     // etcd: lease/lessor.go MaxLeaseTTL
     private const long LeaseTtlSecondsMax = 9_000_000_000;
 
@@ -68,8 +71,10 @@ public sealed class Applier : IDisposable
     private ApplyOutcome CarryOut(in Command command, ReplyHeader header, bool wantsReply)
     {
         bool full = HasAlarm(AlarmType.Nospace);
-        if (HasAlarm(AlarmType.Corrupt) && command.Kind is not (CommandKind.Alarm or CommandKind.MemberAttributes or CommandKind.MemberUpdate))
+        if (command.Request is PutRequest or DeleteRangeRequest or TxnRequest or CompactionRequest or LeaseGrantRequest or LeaseRevokeRequest
+            && HasAlarm(AlarmType.Corrupt))
         {
+            // Who is to end the alarm must be let in. etcd: apply/corrupt.go
             return new ApplyOutcome(EtcdError.Corrupt, null);
         }
 
@@ -83,7 +88,7 @@ public sealed class Applier : IDisposable
             return new ApplyOutcome(refusal, null);
         }
 
-        ReplyWriter? writer = wantsReply ? new ReplyWriter() : null;
+        ReplyWriter? writer = wantsReply ? new ReplyWriter(bytesMax: ReplyBytesMax) : null;
         EtcdError? error = command.Request switch
         {
             PutRequest request => Put(request, header, writer),
@@ -98,6 +103,12 @@ public sealed class Applier : IDisposable
             Member attributes => SetAttributes(attributes),
             _ => ChangeAuth(command, header, writer),
         };
+        if (writer?.IsTooLarge == true)
+        {
+            writer.Release();
+            return new ApplyOutcome(EtcdError.ReplyTooLarge(ReplyBytesMax, "; what was asked for is done"), null);
+        }
+
         return new ApplyOutcome(error, error is null ? writer?.Finish() : null);
     }
 

@@ -86,7 +86,10 @@ public sealed class EtcdError(StatusCode code, string text)
     /// <summary>What a status lists for an active alarm or a missing leader.</summary>
     public static readonly string NoLeaderText = "etcdserver: no leader";
 
-    /// <summary>Not of etcd: its operator has declared how many voters there must be.</summary>
+    /// <summary>Ours: etcd writes what it can hold in memory.</summary>
+    public static EtcdError ReplyTooLarge(int bytesMax, string outcome = "") => new(
+        StatusCode.ResourceExhausted, $"etcdserver: response is too large: over {bytesMax} bytes{outcome}");
+
     /// <summary>
     /// etcd changed the code of this refusal in 3.6, and a client asks the next member only when told the code that its own version knows.
     /// </summary>

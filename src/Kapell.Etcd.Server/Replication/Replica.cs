@@ -70,6 +70,10 @@ public sealed class Replica : IDisposable
     private long? _roomSince;
     private LogIndex? _beingWritten;
     private long _trimAtEntries;
+
+    // What a compaction leaves is freed from the second tick after it on: until then watchers are given what they were told of just before.
+    private long _compactedAtTick;
+    private long _freeUpTo;
     private long _trimAtBytes;
     private bool _ledWithoutAlarm;
     private bool _wasLeader;
@@ -137,6 +141,8 @@ public sealed class Replica : IDisposable
         _applier.NowMilliseconds = nowMilliseconds;
         _raft.Tick();
         _proof.Ticked(_raft, nowMilliseconds);
+        _freeUpTo = _compactedAtTick;
+        _compactedAtTick = _applier.Store.CompactRevision;
         Maintain(MaintenancePerTick);
         if (_raft.Role != Role.Leader)
         {
@@ -169,7 +175,7 @@ public sealed class Replica : IDisposable
     public bool IsMaintaining { get; private set; }
 
     /// <summary>A step of that, about so many records.</summary>
-    public void Maintain(int budget) => IsMaintaining = _applier.Store.Maintain(budget);
+    public void Maintain(int budget) => IsMaintaining = _applier.Store.Maintain(budget, _freeUpTo);
 
     /// <summary>Takes the work; follows a change of leadership with the clock of the leases.</summary>
     public Ready TakeReady()

@@ -39,6 +39,10 @@ public static class RequestChecks
         return TryCollect(request.Success, new Writes()) && TryCollect(request.Failure, new Writes()) ? null : EtcdError.DuplicateKey;
     }
 
+    public static bool IsNested(TxnRequest request) =>
+        request.Success.Any(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestTxn)
+        || request.Failure.Any(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestTxn);
+
     public static bool IsReadOnly(TxnRequest request) =>
         request.Success.All(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestRange)
         && request.Failure.All(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestRange);
@@ -88,7 +92,7 @@ public static class RequestChecks
         List<RequestOp> all = [.. operations];
         foreach (RequestOp op in all.Where(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestDeleteRange))
         {
-            writes.Deletes.Add((op.RequestDeleteRange.Key, op.RequestDeleteRange.RangeEnd));
+            writes.Deletes.Add(op.RequestDeleteRange.Key, op.RequestDeleteRange.RangeEnd);
         }
 
         foreach (RequestOp op in all.Where(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestTxn))
@@ -100,21 +104,19 @@ public static class RequestChecks
                 return false;
             }
 
-            if (then.Puts.Any(k => writes.Puts.Contains(k) || writes.Deleted(k))
-                || otherwise.Puts.Any(k => (writes.Puts.Contains(k) && !then.Puts.Contains(k)) || writes.Deleted(k)))
+            if (then.Puts.Any(k => writes.Puts.Contains(k) || writes.Deletes.Contains(k))
+                || otherwise.Puts.Any(k => writes.Puts.Contains(k) || writes.Deletes.Contains(k)))
             {
                 return false;
             }
 
-            writes.Puts.UnionWith(then.Puts);
-            writes.Puts.UnionWith(otherwise.Puts);
-            writes.Deletes.AddRange(then.Deletes);
-            writes.Deletes.AddRange(otherwise.Deletes);
+            writes.Add(then);
+            writes.Add(otherwise);
         }
 
         foreach (RequestOp op in all.Where(static o => o.RequestCase == RequestOp.RequestOneofCase.RequestPut))
         {
-            if (writes.Deleted(op.RequestPut.Key) || !writes.Puts.Add(op.RequestPut.Key))
+            if (writes.Deletes.Contains(op.RequestPut.Key) || !writes.Puts.Add(op.RequestPut.Key))
             {
                 return false;
             }
@@ -123,14 +125,19 @@ public static class RequestChecks
         return true;
     }
 
+    /// <summary>What a path writes. There may be hundreds of thousands of both.</summary>
     private sealed class Writes
     {
-        public HashSet<ByteString> Puts { get; } = [];
+        public HashSet<ByteString> Puts { get; private set; } = [];
 
-        public List<(ByteString Key, ByteString End)> Deletes { get; } = [];
+        public DisjointRanges Deletes { get; private set; } = new();
 
-        // A range without an end ("\0") is none here: etcd takes the end as the bytes that it is, so that no key lies before it.
-        public bool Deleted(ByteString key) => Deletes.Exists(
-            d => d.End.IsEmpty ? d.Key == key : key.Span.SequenceCompareTo(d.Key.Span) >= 0 && key.Span.SequenceCompareTo(d.End.Span) < 0);
+        /// <summary>The other is used up: the smaller goes into the larger.</summary>
+        public void Add(Writes other)
+        {
+            (HashSet<ByteString> fewer, Puts) = Puts.Count < other.Puts.Count ? (Puts, other.Puts) : (other.Puts, Puts);
+            Puts.UnionWith(fewer);
+            Deletes = DisjointRanges.Union(Deletes, other.Deletes);
+        }
     }
 }

@@ -86,7 +86,10 @@ internal sealed class TxnExecutor(MvccStore store)
         return new Plan(succeeded, operations, inner);
     }
 
-    public EtcdError? CheckPlan(Plan plan)
+    public EtcdError? CheckPlan(Plan plan) => CheckPlan(plan, []);
+
+    /// <param name="deletes">On the path before this.</param>
+    private EtcdError? CheckPlan(Plan plan, List<DeleteRangeRequest> deletes)
     {
         int nested = 0;
         foreach (RequestOp op in plan.Operations)
@@ -94,10 +97,15 @@ internal sealed class TxnExecutor(MvccStore store)
             EtcdError? error = op.RequestCase switch
             {
                 RequestOp.RequestOneofCase.RequestRange => CheckRange(op.RequestRange),
-                RequestOp.RequestOneofCase.RequestPut => CheckPut(op.RequestPut),
-                RequestOp.RequestOneofCase.RequestTxn => CheckPlan(plan.Inner[nested++]),
+                RequestOp.RequestOneofCase.RequestPut => CheckPut(op.RequestPut) ?? CheckPutAfter(op.RequestPut, deletes),
+                RequestOp.RequestOneofCase.RequestTxn => CheckPlan(plan.Inner[nested++], deletes),
                 _ => null,
             };
+            if (op.RequestCase == RequestOp.RequestOneofCase.RequestDeleteRange)
+            {
+                deletes.Add(op.RequestDeleteRange);
+            }
+
             if (error is not null)
             {
                 return error;
@@ -106,6 +114,12 @@ internal sealed class TxnExecutor(MvccStore store)
 
         return null;
     }
+
+    // A range without an end may lie before a put of one of its keys (RequestChecks), which then finds no value or lease to keep. etcd panics.
+    private static EtcdError? CheckPutAfter(PutRequest request, List<DeleteRangeRequest> deletes) =>
+        (request.IgnoreValue || request.IgnoreLease) && deletes.Exists(d => KeyRange.Contains(d.Key.Span, d.RangeEnd.Span, request.Key.Span))
+            ? EtcdError.KeyNotFound
+            : null;
 
     // Alone, a negative revision asks for the newest; in a transaction it is one that is compacted, once there was a compaction. etcd: range.go
     private EtcdError? CheckRange(RangeRequest request) => request.Revision < 0 && store.CompactRevision > 0
@@ -193,7 +207,7 @@ internal sealed class TxnExecutor(MvccStore store)
 
     private void Range(RangeRequest request, ReplyWriter? writer)
     {
-        if (writer is null)
+        if (writer is null || writer.IsTooLarge)
         {
             return;
         }

@@ -16,6 +16,7 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
 {
     // Of a long range, while nobody can write.
     private const int KeysAtOnce = 2048;
+    private const int BytesAtOnce = 16 << 20;
     private const int RecordsPerLook = 16;
     private static readonly TimeSpan PieceTime = TimeSpan.FromMilliseconds(0.5);
 
@@ -78,6 +79,12 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
 
     public override async Task<Reply> Txn(TxnRequest request, ServerCallContext context)
     {
+        if (RequestChecks.IsNested(request))
+        {
+            // Some hundred thousand operations, perhaps: not on the thread that hears all sockets.
+            await Task.Yield();
+        }
+
         Refuse(RequestChecks.Txn(request, limits.TxnOperationsMax));
         if (!RequestChecks.IsReadOnly(request))
         {
@@ -182,12 +189,9 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
             Refuse(host.Replica.Applier.Gate.Judge(request, caller));
             store = host.Store;
             Refuse(ReplyEncoder.ToError(store.Range(ReplyEncoder.ToQuery(request), result, KeysAtOnce)));
-            if (result.IsWhole)
+            if (result.IsWhole && WriteAtOnce(store, request, result) is { } whole)
             {
-                ReplyWriter writer = new(EstimateBytes(store, request, result));
-                host.Header.Write(writer, result.StoreRevision);
-                ReplyEncoder.RangeBody(writer, store, result, request.KeysOnly);
-                return writer.Finish();
+                return whole;
             }
 
             if (store.IsCompacting && !mayPin)
@@ -210,6 +214,27 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         {
             host.PostOwned(store.Unpin);
         }
+    }
+
+    /// <summary>Null when it is more than can be written while nobody else does.</summary>
+    private Reply? WriteAtOnce(MvccStore store, RangeRequest request, RangeResult result)
+    {
+        int estimate = EstimateBytes(store, request, result);
+        if (estimate > BytesAtOnce)
+        {
+            return null;
+        }
+
+        ReplyWriter writer = new(estimate, BytesAtOnce);
+        host.Header.Write(writer, result.StoreRevision);
+        ReplyEncoder.RangeBody(writer, store, result, request.KeysOnly);
+        if (writer.IsTooLarge)
+        {
+            writer.Release();
+            return null;
+        }
+
+        return writer.Finish();
     }
 
     /// <summary>The rest of a long range, a little at a time: those who write go on between.</summary>
@@ -291,7 +316,7 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         }
 
         long first = request.KeysOnly ? EstimateMin : store.ReadBytes(result.Records[0]).Length + PairOverhead;
-        return (int)Math.Min(EstimateMin + (first * result.Records.Count), 64 << 20);
+        return (int)Math.Min(EstimateMin + (first * result.Records.Count), int.MaxValue);
     }
 
     private Reply ReadOnlyTxn(TxnRequest request, in Caller caller)
@@ -300,9 +325,15 @@ public sealed class KvService(ReplicaHost host, EtcdLimits limits, Proposer prop
         TxnExecutor executor = new(host.Store);
         TxnExecutor.Plan plan = executor.Choose(request);
         Refuse(executor.CheckPlan(plan));
-        ReplyWriter writer = new();
+        ReplyWriter writer = new(bytesMax: Applier.ReplyBytesMax);
         host.Header.Write(writer, host.Store.Revision);
         executor.Run(plan, writer);
+        if (writer.IsTooLarge)
+        {
+            writer.Release();
+            throw EtcdError.ReplyTooLarge(Applier.ReplyBytesMax).ToException();
+        }
+
         return writer.Finish();
     }
 }

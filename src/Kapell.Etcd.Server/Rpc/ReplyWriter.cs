@@ -9,12 +9,19 @@ namespace Kapell.Etcd.Server.Rpc;
 /// Writes protobuf by hand into one rented buffer: stored pairs are copied as they lie in the store. Numbers and bytes follow
 /// proto3: zero is not written.
 /// </summary>
-public sealed class ReplyWriter(int capacity = 256)
+/// <param name="bytesMax">Beyond so many bytes what is written is lost: <see cref="IsTooLarge"/>.</param>
+public sealed class ReplyWriter(int capacity = 256, int bytesMax = ReplyWriter.ArrayBytesMax)
 {
+    /// <summary>What one array can hold, less than a piece that is written at once.</summary>
+    public const int ArrayBytesMax = 1 << 30;
+
     private const int LengthBytesMax = 5;
 
     private byte[] _buffer = ArrayPool<byte>.Shared.Rent(capacity + GrpcPayload.PrefixBytes);
     private int _at = GrpcPayload.PrefixBytes; // So that the message need not be copied to stand behind it.
+
+    /// <summary>More was written than fits; what there is now is good for nothing, and the memory stays bounded.</summary>
+    public bool IsTooLarge { get; private set; }
 
     public int Length => _at - GrpcPayload.PrefixBytes;
 
@@ -111,6 +118,11 @@ public sealed class ReplyWriter(int capacity = 256)
 
     public void End(int mark)
     {
+        if (IsTooLarge)
+        {
+            return;
+        }
+
         int start = mark + LengthBytesMax;
         int length = _at - start;
         int lengthBytes = KeyValueRecord.VarintSize((ulong)length);
@@ -145,7 +157,17 @@ public sealed class ReplyWriter(int capacity = 256)
             return;
         }
 
-        byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(_buffer.Length * 2, _at + bytes));
+        if (_at + (long)bytes > bytesMax)
+        {
+            IsTooLarge = true;
+            _at = GrpcPayload.PrefixBytes;
+            if (_buffer.Length - _at >= bytes)
+            {
+                return;
+            }
+        }
+
+        byte[] larger = ArrayPool<byte>.Shared.Rent((int)Math.Max(Math.Min(_buffer.Length * 2L, bytesMax), _at + (long)bytes));
         _buffer.AsSpan(0, _at).CopyTo(larger);
         ArrayPool<byte>.Shared.Return(_buffer);
         _buffer = larger;

@@ -38,9 +38,20 @@ internal sealed class WatchStream : IDisposable
         Task sending = SendAsync(responses, ending.Token);
         try
         {
-            await ReceiveAsync(requests, ending.Token);
+            Task receiving = ReceiveAsync(requests, ending.Token);
+            if (await Task.WhenAny(receiving, sending) == sending)
+            {
+                // Whoever says nothing must hear that there is no more.
+                await ending.CancelAsync();
+                await Task.WhenAny(receiving);
+                _ = receiving.Exception;
+            }
+            else
+            {
+                await receiving;
+            }
 
-            // The client has said all it wanted; its watches go on until it leaves.
+            // A client that has said all it wanted has its watches until it leaves.
             await sending;
         }
         catch (Exception e) when (cancellation.IsCancellationRequested && e is OperationCanceledException or IOException or RpcException)
@@ -154,7 +165,10 @@ internal sealed class WatchStream : IDisposable
                 replies.Clear();
                 foreach (long id in compacted)
                 {
-                    await RemoveAsync(id, cancellation);
+                    if (_session.Remove(id) is { } watcher)
+                    {
+                        _host.PostOwned(() => WatchSession.Unregister(watcher, _host.Store));
+                    }
                 }
 
                 compacted.Clear();

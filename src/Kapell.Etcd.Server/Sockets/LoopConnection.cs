@@ -294,7 +294,8 @@ internal sealed class LoopConnection : ConnectionContext, IHttp2Transport
             End(e);
         }
 
-        Keep(bytes);
+        // When it is over nobody takes what is left, which may be all that there is room for.
+        Keep(_isOver ? default : bytes);
     }
 
     private void Keep(ReadOnlySequence<byte> rest)

@@ -290,4 +290,48 @@ public sealed class TxnTests(StorePair stores)
         ResponseOp.ResponseOneofCase.ResponseDeleteRange => response.ResponseDeleteRange.Header,
         _ => response.ResponseTxn.Header,
     };
+
+    // A range without an end may lie before a put of one of its keys. Upstream ends with a panic, at each start anew.
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_put_that_keeps_what_its_transaction_deleted_before_is_refused(bool keepsValue)
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, TestContext.Current.CancellationToken)) { Prefix = "t/" };
+        await store.PutAsync("b", "1");
+        TxnRequest txn = new();
+        txn.Success.Add(new RequestOp { RequestDeleteRange = new DeleteRangeRequest { Key = store.Key("a"), RangeEnd = ByteString.CopyFrom(0) } });
+        TxnRequest inner = new();
+        inner.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = store.Key("b"), IgnoreValue = keepsValue, IgnoreLease = !keepsValue } });
+        txn.Success.Add(new RequestOp { RequestTxn = inner });
+        Assert.Equal("InvalidArgument: etcdserver: key not found", await StoreClient.RefusalAsync(() => store.TxnAsync(txn)));
+        Assert.Equal("1", Assert.Single((await store.GetAsync("b")).Kvs).Value.ToStringUtf8());
+        inner.Success[0].RequestPut.IgnoreValue = inner.Success[0].RequestPut.IgnoreLease = false;
+        Assert.True((await store.TxnAsync(txn)).Succeeded);
+    }
+
+    // Upstream makes the answer, whatever it takes.
+    [Fact]
+    public async Task An_answer_that_is_too_large_is_refused_and_what_was_asked_for_is_done()
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, TestContext.Current.CancellationToken)) { Prefix = "t/" };
+        ByteString large = ByteString.CopyFrom(new byte[1_400_000]);
+        for (int i = 0; i < 20; i++)
+        {
+            await store.PutAsync(new PutRequest { Key = store.Key($"k{i}"), Value = large });
+        }
+
+        Assert.Equal(20, (await store.RangeAsync(store.All())).Kvs.Count(kv => kv.Value == large));
+        TxnRequest txn = new();
+        for (int i = 0; i < 10; i++)
+        {
+            txn.Success.Add(new RequestOp { RequestRange = store.All() });
+        }
+
+        const string refusal = "ResourceExhausted: etcdserver: response is too large: over 134217728 bytes";
+        Assert.Equal(refusal, await StoreClient.RefusalAsync(() => store.TxnAsync(txn)));
+        txn.Success.Add(new RequestOp { RequestPut = new PutRequest { Key = store.Key("done"), Value = StoreClient.Bytes("1") } });
+        Assert.Equal(refusal + "; what was asked for is done", await StoreClient.RefusalAsync(() => store.TxnAsync(txn)));
+        Assert.Equal("1", Assert.Single((await store.GetAsync("done")).Kvs).Value.ToStringUtf8());
+    }
 }

@@ -69,6 +69,22 @@ public sealed class UserTests
 
     [Theory]
     [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Who_is_to_end_the_alarm_of_a_corrupt_member_can_log_in(StoreKind kind)
+    {
+        using StoreClient store = await StartAsync(kind);
+        ulong member = (await GetAsync(store, "mine", await RootAsync(store))).Header.MemberId;
+        AlarmRequest alarm = new() { Action = AlarmRequest.Types.AlarmAction.Activate, MemberID = member, Alarm = AlarmType.Corrupt };
+        await store.Maintenance.AlarmAsync(alarm, await RootAsync(store), cancellationToken: Cancellation);
+        Metadata root = await RootAsync(store);
+        Assert.Equal("DataLoss: etcdserver: corrupt cluster", await StoreClient.RefusalAsync(() => PutAsync(store, "mine", root)));
+        await store.Users.UserAddAsync(new AuthUserAddRequest { Name = "eve", Password = "e" }, root, cancellationToken: Cancellation);
+        alarm.Action = AlarmRequest.Types.AlarmAction.Deactivate;
+        await store.Maintenance.AlarmAsync(alarm, root, cancellationToken: Cancellation);
+        await PutAsync(store, "mine", root);
+    }
+
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
     public async Task A_transaction_is_judged_in_all_its_parts(StoreKind kind)
     {
         using StoreClient store = await StartAsync(kind);

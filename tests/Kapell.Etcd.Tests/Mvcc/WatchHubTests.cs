@@ -42,6 +42,32 @@ public sealed class WatchHubTests
         },
         iter: 200);
 
+    [Fact]
+    public void What_watchers_were_told_of_is_there_until_its_compaction_frees_something()
+    {
+        using MvccStore store = new();
+        for (int i = 0; i < 3; i++)
+        {
+            store.BeginWrite();
+            store.Put("a"u8, [(byte)i], 0);
+            store.EndWrite();
+        }
+
+        Assert.Equal(RevisionStatus.Ok, store.Compact(4));
+        Assert.True(store.IsCompacting);
+        Assert.False(store.Maintain(64, upTo: 0));
+        Assert.True(store.ReadChange(0, out long revision, out RecordAddress address));
+        Assert.Equal((2L, (byte)0), (revision, store.Read(address).Value[0]));
+        while (store.Maintain(64))
+        {
+            // The next step.
+        }
+
+        Assert.False(store.IsCompacting);
+        Assert.False(store.ReadChange(0, out _, out _));
+        Assert.True(store.ReadChange(2, out _, out _));
+    }
+
     private sealed class Target(byte[] key, byte[] end) : IWatchTarget
     {
         public void Moved(MvccStore former, MvccStore store) => throw new InvalidOperationException("no store is replaced here");

@@ -208,6 +208,27 @@ public sealed class LoopTransportTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task What_the_taker_throws_with_all_room_full_ends_its_connection_alone()
+    {
+        using Socket first = await ConnectAsync();
+        using Socket second = await ConnectAsync();
+        await first.SendAsync(Preface, Cancellation);
+        await using ConnectionContext throws = await AcceptAsync();
+        await second.SendAsync(Preface, Cancellation);
+        await using ConnectionContext stays = await AcceptAsync();
+        Words taker = new();
+        Task reading = Begin(stays, taker);
+        Task full = Begin(throws, new ThrowsWhenFull());
+        Task sending = first.SendAsync(new byte[4 * ThrowsWhenFull.Room], Cancellation).AsTask();
+        await Assert.ThrowsAsync<InvalidDataException>(() => full.WaitAsync(Patience, Cancellation));
+        await sending.ContinueWith(static _ => { }, Cancellation, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+        await second.SendAsync("more "u8.ToArray(), Cancellation);
+        second.Shutdown(SocketShutdown.Send);
+        await reading.WaitAsync(Patience, Cancellation);
+        Assert.Equal(["PRI", "more"], taker.Taken);
+    }
+
+    [Fact]
     public async Task A_reader_is_woken_with_what_it_left()
     {
         using Socket client = await ConnectAsync();
@@ -320,6 +341,15 @@ public sealed class LoopTransportTests : IAsyncDisposable
             Left = Encoding.ASCII.GetString(bytes);
             return !(isWake && EndsWhenWoken);
         }
+    }
+
+    /// <summary>Leaves everything, until there is as much as the transport has room for.</summary>
+    private sealed class ThrowsWhenFull : IByteTaker
+    {
+        public const int Room = 128 << 10;
+
+        public bool Take(ref ReadOnlySequence<byte> bytes, bool isWake) =>
+            bytes.Length < Room ? true : throw new InvalidDataException("nonsense");
     }
 
     private sealed class Throws : IByteTaker
