@@ -159,6 +159,7 @@ public static class EtcdCommand
         if (peerTls is not null)
         {
             peerTls.Refused = (subject, reason) => Log.CertificateRefused(logger, subject, reason);
+            peerTls.Unreadable = (file, reason) => Log.CertificateUnreadable(logger, file, reason);
         }
 
         HttpClient peers = PeerClient.Create(peerTls, TimeSpan.FromMilliseconds(options.ElectionMilliseconds * PeerSilenceElections), LocalAddress(options, logger));

@@ -109,6 +109,9 @@ internal static partial class Log
     [LoggerMessage(EventId = 1025, Level = LogLevel.Warning, Message = "client certificate authentication failed: {Subject}: {Reason}")]
     public static partial void CertificateRefused(ILogger logger, string subject, string reason);
 
+    [LoggerMessage(EventId = 1110, Level = LogLevel.Warning, Message = "{File} was changed and cannot be read, the certificate of before is shown: {Reason}")]
+    public static partial void CertificateUnreadable(ILogger logger, string file, string reason);
+
     [LoggerMessage(EventId = 1040, Level = LogLevel.Information, Message = "ready to proxy client requests to {Endpoints}")]
     public static partial void GatewayReady(ILogger logger, string endpoints);
 

@@ -76,6 +76,7 @@ internal sealed class EtcdServer : IAsyncDisposable
         if (tls is not null)
         {
             tls.Refused = (subject, reason) => Log.CertificateRefused(logs.CreateLogger("etcd"), subject, reason);
+            tls.Unreadable = (file, reason) => Log.CertificateUnreadable(logs.CreateLogger("etcd"), file, reason);
         }
 
         builder.WebHost.UseKestrelCore();

@@ -17,7 +17,7 @@ internal sealed class TlsSettings
     private readonly CertificateFile _calling;
     private readonly X509Certificate2Collection _authorities = [];
     private readonly bool _demandsClient;
-    private CertificateRevocationListBuilder? _revoked;
+    private readonly RevocationList? _revoked;
 
     private TlsSettings(ServerTls files)
     {
@@ -25,10 +25,17 @@ internal sealed class TlsSettings
         _shown = new CertificateFile(files.CertFile, files.KeyFile);
         _calling = files.ClientCertFile.Length > 0 ? new CertificateFile(files.ClientCertFile, files.ClientKeyFile) : _shown;
         _demandsClient = files.ClientCertAuth || files.TrustedCaFile.Length > 0;
+        _revoked = files.CrlFile.Length > 0 ? new RevocationList(files.CrlFile) : null;
     }
 
     /// <summary>Is told of each certificate that is not believed: its subject and why.</summary>
     public Action<string, string>? Refused { get; set; }
+
+    /// <summary>Is told of certificates of our own that were changed and cannot be read: the file and why.</summary>
+    public Action<string, string>? Unreadable
+    {
+        set => _shown.Unreadable = _calling.Unreadable = value;
+    }
 
     /// <summary>Null when no certificate was named.</summary>
     /// <exception cref="FlagException">The files do not go together.</exception>
@@ -53,12 +60,8 @@ internal sealed class TlsSettings
                 settings._authorities.ImportFromPemFile(files.TrustedCaFile);
             }
 
-            if (files.CrlFile.Length > 0)
-            {
-                reading = files.CrlFile;
-                settings._revoked = ReadRevoked(files.CrlFile);
-            }
-
+            reading = files.CrlFile;
+            settings._revoked?.Read();
             return settings;
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
@@ -100,16 +103,23 @@ internal sealed class TlsSettings
     {
         https.ServerCertificateSelector = (_, _) => _shown.Current;
         https.SslProtocols = _files.Rules.Protocols;
-        https.OnAuthenticate = (_, options) => options.CipherSuitesPolicy = _files.Rules.Policy();
+        https.OnAuthenticate = (_, options) =>
+        {
+            options.CipherSuitesPolicy = _files.Rules.Policy();
+
+            // The selector above can only show the certificate itself; who knows the root alone needs those between.
+            options.ServerCertificateSelectionCallback = null;
+            options.ServerCertificateContext = _shown.Chain;
+        };
         https.ClientCertificateMode = _demandsClient ? ClientCertificateMode.RequireCertificate : ClientCertificateMode.NoCertificate;
-        https.ClientCertificateValidation = (certificate, _, errors) => IsTrusted(certificate, errors);
+        https.ClientCertificateValidation = (certificate, sent, errors) => IsTrusted(certificate, sent, errors);
     }
 
-    /// <summary>What is shown to members that are called; read again when its file has changed.</summary>
-    public X509Certificate2 ClientCertificate => _calling.Current;
+    /// <summary>What is shown to members that are called; another object when its file has changed.</summary>
+    public SslStreamCertificateContext ClientCertificate => _calling.Chain;
 
     /// <summary>For the other direction: the certificate of a member we call. Without an authority of our own the machine's decide.</summary>
-    public bool IsTrustedServer(X509Certificate2 certificate, SslPolicyErrors errors)
+    public bool IsTrustedServer(X509Certificate2 certificate, X509Chain? sent, SslPolicyErrors errors)
     {
         if (_files.IsSelfSigned)
         {
@@ -121,50 +131,21 @@ internal sealed class TlsSettings
             return Told(certificate, errors == SslPolicyErrors.None ? null : errors.ToString()) && HasAllowedName(certificate);
         }
 
-        return IsTrusted(certificate, errors, ServerAuthUsage);
+        return IsTrusted(certificate, sent, errors, ServerAuthUsage);
     }
 
-    // etcd: listener_tls.go checkCRL: by serial number alone.
-    private bool IsRevoked(X509Certificate2 certificate)
-    {
-        if (_revoked is not { } list)
-        {
-            return false;
-        }
-
-        lock (list)
-        {
-            // The one way to ask this type whether it holds a number.
-            byte[] serial = certificate.SerialNumberBytes.ToArray();
-            bool held = list.RemoveEntry(serial);
-            if (held)
-            {
-                list.AddEntry(serial);
-            }
-
-            return held;
-        }
-    }
-
-    private static CertificateRevocationListBuilder ReadRevoked(string path)
-    {
-        byte[] bytes = File.ReadAllBytes(path);
-        bool pem = bytes.AsSpan().IndexOf("-----BEGIN"u8) >= 0;
-        return pem
-            ? CertificateRevocationListBuilder.LoadPem(System.Text.Encoding.ASCII.GetString(bytes), out _)
-            : CertificateRevocationListBuilder.Load(bytes, out _);
-    }
-
-    private bool IsTrusted(X509Certificate2 certificate, SslPolicyErrors errors, string usage = ClientAuthUsage)
+    /// <param name="sent">With what else the other side showed.</param>
+    private bool IsTrusted(X509Certificate2 certificate, X509Chain? sent, SslPolicyErrors errors, string usage = ClientAuthUsage)
     {
         if (errors.HasFlag(SslPolicyErrors.RemoteCertificateNotAvailable))
         {
             return false;
         }
 
-        if (IsRevoked(certificate))
+        X509Certificate2Collection between = sent?.ChainPolicy.ExtraStore ?? [];
+        if (_revoked?.Objection([certificate, .. between]) is { } objection)
         {
-            return Told(certificate, "it is revoked");
+            return Told(certificate, objection);
         }
 
         using X509Chain chain = new();
@@ -173,6 +154,7 @@ internal sealed class TlsSettings
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.DisableCertificateDownloads = true;
         chain.ChainPolicy.ApplicationPolicy.Add(new Oid(usage));
+        chain.ChainPolicy.ExtraStore.AddRange(between);
         return Told(certificate, chain.Build(certificate) ? null : string.Join(", ", chain.ChainStatus.Select(static s => s.Status)))
             && HasAllowedName(certificate);
     }
@@ -198,47 +180,5 @@ internal sealed class TlsSettings
         }
 
         return reason is null;
-    }
-}
-
-/// <summary>A certificate and its key in files, read again when they have changed: certificates are renewed while a member runs.</summary>
-internal sealed class CertificateFile(string certFile, string keyFile)
-{
-    private readonly Lock _gate = new();
-    private (DateTime Cert, DateTime Key) _stamp;
-    private X509Certificate2? _current;
-
-    /// <summary>The newest that could be read.</summary>
-    public X509Certificate2 Current
-    {
-        get
-        {
-            lock (_gate)
-            {
-                try
-                {
-                    Read();
-                }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException && _current is not null)
-                {
-                    // Half written, or being exchanged: the one before is still good, and the next connection looks again.
-                    return _current;
-                }
-
-                return _current!;
-            }
-        }
-    }
-
-    /// <exception cref="CryptographicException">They are no certificate and key, or do not go together.</exception>
-    /// <exception cref="IOException">A file is not there.</exception>
-    public void Read()
-    {
-        (DateTime, DateTime) stamp = (File.GetLastWriteTimeUtc(certFile), File.GetLastWriteTimeUtc(keyFile));
-        if (_current is null || stamp != _stamp)
-        {
-            _current = X509Certificate2.CreateFromPemFile(certFile, keyFile);
-            _stamp = stamp;
-        }
     }
 }

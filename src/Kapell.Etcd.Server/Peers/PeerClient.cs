@@ -24,25 +24,32 @@ internal static class PeerClient
     /// <param name="from">The address of this machine to call from; null: the kernel chooses.</param>
     public static HttpClient Create(TlsSettings? tls, TimeSpan silenceMax, IPAddress? from)
     {
-        SocketsHttpHandler handler = new()
+        if (tls is null)
         {
-            ConnectTimeout = ConnectTimeout,
-            UseProxy = false,
-            UseCookies = false,
-            AllowAutoRedirect = false,
-            PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
-            ConnectCallback = (context, cancellation) => PeerAddress.ConnectAsync(context, silenceMax, from, cancellation),
-        };
-        if (tls is not null)
-        {
-            handler.SslOptions = new SslClientAuthenticationOptions
-            {
-                ClientCertificates = [tls.ClientCertificate],
-                RemoteCertificateValidationCallback = (sender, certificate, _, errors) =>
-                    certificate is X509Certificate2 given && tls.IsTrustedServer(given, OfSocket(sender, errors)),
-            };
+            return new HttpClient(HandlerOf(silenceMax, from)) { Timeout = Timeout.InfiniteTimeSpan };
         }
 
+        RenewingHandler handler = new(() => tls.ClientCertificate, shown =>
+        {
+            SocketsHttpHandler made = HandlerOf(silenceMax, from);
+            made.SslOptions = new SslClientAuthenticationOptions
+            {
+                ClientCertificateContext = shown,
+                RemoteCertificateValidationCallback = (sender, certificate, sent, errors) =>
+                    certificate is X509Certificate2 given && tls.IsTrustedServer(given, sent, OfSocket(sender, errors)),
+            };
+            return made;
+        });
         return new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
     }
+
+    private static SocketsHttpHandler HandlerOf(TimeSpan silenceMax, IPAddress? from) => new()
+    {
+        ConnectTimeout = ConnectTimeout,
+        UseProxy = false,
+        UseCookies = false,
+        AllowAutoRedirect = false,
+        PooledConnectionIdleTimeout = TimeSpan.FromSeconds(30),
+        ConnectCallback = (context, cancellation) => PeerAddress.ConnectAsync(context, silenceMax, from, cancellation),
+    };
 }

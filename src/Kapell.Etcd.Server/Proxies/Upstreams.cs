@@ -26,6 +26,7 @@ internal sealed class Upstreams : IAsyncDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
     private readonly SocketsHttpHandler _handler;
+    private readonly SocketsHttpHandler _pages;
     private readonly Lock _gate = new();
     private IReadOnlyList<Upstream> _all;
     private int _turn;
@@ -35,6 +36,7 @@ internal sealed class Upstreams : IAsyncDisposable
     {
         (_options, _time, _logger) = (options, time, logger);
         _handler = HandlerOf(options.Upstream, refuseNames: true);
+        _pages = HandlerOf(options.Upstream, refuseNames: true);
         _handler.KeepAlivePingDelay = options.KeepAliveTime > TimeSpan.Zero ? options.KeepAliveTime : Timeout.InfiniteTimeSpan;
         _handler.KeepAlivePingTimeout = options.KeepAliveTimeout > TimeSpan.Zero ? options.KeepAliveTimeout : Timeout.InfiniteTimeSpan;
         _handler.KeepAlivePingPolicy = options.PingsWhenIdle ? HttpKeepAlivePingPolicy.Always : HttpKeepAlivePingPolicy.WithActiveRequests;
@@ -43,8 +45,8 @@ internal sealed class Upstreams : IAsyncDisposable
 
     public IReadOnlyList<string> Endpoints => [.. _all.Select(static u => u.Address)];
 
-    /// <summary>For requests of plain HTTP to a member.</summary>
-    public HttpMessageHandler Handler => _handler;
+    /// <summary>For requests of plain HTTP to a member; not that of the channels, which put what they know of an endpoint into its requests.</summary>
+    public HttpMessageHandler Handler => _pages;
 
     /// <summary>Each once, the best first.</summary>
     public IReadOnlyList<Upstream> InOrder()
@@ -103,6 +105,7 @@ internal sealed class Upstreams : IAsyncDisposable
         }
 
         _handler.Dispose();
+        _pages.Dispose();
         return ValueTask.CompletedTask;
     }
 
@@ -194,15 +197,15 @@ internal sealed class Upstreams : IAsyncDisposable
         {
             if (tls.CertFile.Length > 0)
             {
-                X509Certificate2 own = X509Certificate2.CreateFromPemFile(tls.CertFile, tls.KeyFile);
+                SslStreamCertificateContext own = CertificateFile.Load(tls.CertFile, tls.KeyFile);
 
                 // etcd: with a name in it all clients of the proxy would be that user.
-                if (refuseNames && CertificateSubject.Of(own).CommonName is { Length: > 0 } name)
+                if (refuseNames && CertificateSubject.Of(own.TargetCertificate).CommonName is { Length: > 0 } name)
                 {
                     throw new FlagException($"cert has non empty Common Name ({name}): {tls.CertFile}");
                 }
 
-                handler.SslOptions.ClientCertificates = [own];
+                handler.SslOptions.ClientCertificateContext = own;
             }
 
             if (tls.CaFile.Length > 0)

@@ -40,6 +40,7 @@ public sealed class ProxyTests
         }
 
         Assert.Equal("1", Value(await member.Http.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancellation), "etcd_debugging_mvcc_watcher_total"));
+        Assert.Equal("1", Value(await proxy.GetAsync("/metrics", Cancellation), "etcd_debugging_mvcc_watcher_total"));
         Assert.Equal($"{Clients - 1}", Value(await proxy.GetAsync("/proxy/metrics", Cancellation), "etcd_grpc_proxy_watchers_coalescing_total"));
         foreach ((Watcher watcher, _) in watchers)
         {
