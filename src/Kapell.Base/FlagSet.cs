@@ -12,6 +12,7 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
 {
     private readonly List<Flag> _flags = [];
     private readonly Dictionary<string, Flag> _byName = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _named = new(StringComparer.Ordinal);
     private string _group = "";
 
     /// <summary>The words after the flags.</summary>
@@ -31,10 +32,15 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     public FlagValue<bool> Bool(string name, bool value, string help) => Add(name, value, help, ParseBool, "");
 
     public FlagValue<int> Int(string name, int value, string help) =>
-        Add(name, value, help, static s => int.Parse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture), "int");
+        Add(name, value, help, s => words == FlagWords.Go ? checked((int)GoNumber.ParseSigned(s)) : int.Parse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture), "int");
 
     public FlagValue<long> Long(string name, long value, string help) =>
-        Add(name, value, help, static s => long.Parse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture), "int");
+        Add(name, value, help, s => words == FlagWords.Go ? GoNumber.ParseSigned(s) : long.Parse(s, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture), "int");
+
+    public FlagValue<ulong> Unsigned(string name, ulong value, string help) => Add(name, value, help, static s => GoNumber.ParseUnsigned(s), "uint");
+
+    public FlagValue<uint> Unsigned32(string name, uint value, string help) =>
+        Add(name, value, help, static s => (uint)GoNumber.ParseUnsigned(s, uint.MaxValue), "uint32");
 
     public FlagValue<double> Double(string name, double value, string help) =>
         Add(name, value, help, static s => double.Parse(s, NumberStyles.Float, CultureInfo.InvariantCulture), "float");
@@ -61,18 +67,31 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     /// <summary>Another name of a declared flag (<c>-w</c> for <c>--write-out</c>), not shown in the help.</summary>
     public void Alias(string alias, string name) => _byName.Add(alias, _byName[name]);
 
-    /// <summary>Whether the flag stood on the command line (not by default or environment).</summary>
+    /// <summary>Whether the flag was set, by any of its names and from any source.</summary>
     public bool WasSet(string name) => _byName.TryGetValue(name, out Flag? flag) && flag.Set;
+
+    /// <summary>Whether it was set by just this name.</summary>
+    public bool WasNamed(string name) => _named.Contains(name);
 
     /// <summary>All declared names, for environment and config files.</summary>
     public IEnumerable<string> Names => _byName.Keys;
 
-    /// <summary>Whether a declared flag takes a length of time.</summary>
-    public bool IsDuration(string name) => _byName[name].Kind == "duration";
+    /// <summary>What it was last set to; empty: nothing.</summary>
+    public string TextOf(string name) => _byName[name].Text;
+
+    public FlagKind KindOf(string name) => _byName[name].Kind switch
+    {
+        "" => FlagKind.Bool,
+        "string" => FlagKind.Text,
+        "strings" => FlagKind.List,
+        "duration" => FlagKind.Duration,
+        _ => FlagKind.Number,
+    };
 
     /// <summary>Every flag has its default again.</summary>
     public void Reset()
     {
+        _named.Clear();
         foreach (Flag flag in _flags)
         {
             flag.Set = false;
@@ -80,8 +99,8 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
         }
     }
 
-    /// <summary>Sets a flag from another source (environment, config file).</summary>
-    public void SetFromText(string name, string text) => Apply(_byName[name], name, text);
+    /// <summary>Sets a flag from another source (environment, config file), which is named when the text is no value of it.</summary>
+    public void SetFromText(string name, string text, string? source = null) => Apply(_byName[name], name, text, source);
 
     public void Parse(IReadOnlyList<string> args)
     {
@@ -131,7 +150,6 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
             }
 
             Apply(flag, name, text);
-            flag.Set = true;
         }
     }
 
@@ -160,17 +178,23 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
         return text.ToString();
     }
 
-    private void Apply(Flag flag, string name, string text)
+    private void Apply(Flag flag, string name, string text, string? source = null)
     {
         try
         {
             flag.Assign(text);
+            flag.Set = true;
+            flag.Text = text;
+            _named.Add(name);
         }
         catch (Exception e) when (e is FormatException or OverflowException or ArgumentException)
         {
             // Go's package flag hides what the parser of numbers says.
+            string reason = flag.Kind is not ("int" or "uint" or "float") ? e.Message
+                : e is OverflowException ? "value out of range"
+                : "parse error";
             throw new FlagException(words == FlagWords.Go
-                ? $"invalid value \"{text}\" for flag -{name}: {(flag.Kind is "int" or "float" ? "parse error" : e.Message)}"
+                ? $"invalid value \"{text}\" for {source ?? "flag -" + name}: {reason}"
                 : $"invalid argument \"{text}\" for \"--{name}\" flag: {e.Message}");
         }
     }
@@ -204,7 +228,19 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     private sealed record Flag(string Name, string Group, string Help, string Kind, string DefaultText, bool IsBool, Action<string> Assign, Action PutBack)
     {
         public bool Set { get; set; }
+
+        public string Text { get; set; } = "";
     }
+}
+
+/// <summary>What a flag takes.</summary>
+public enum FlagKind
+{
+    Text,
+    Bool,
+    Number,
+    Duration,
+    List,
 }
 
 /// <summary>Whose words errors are said in: the programs of Kubernetes use one library of Go, etcd another.</summary>

@@ -34,7 +34,7 @@ public static class EtcdCommand
     /// <summary>A member beside other components: it logs where they do.</summary>
     public static Task<int> RunAsync(
         IReadOnlyList<string> args, TimeProvider time, ulong seed, ILoggerFactory logs, TextWriter output, CancellationToken stopping) =>
-        RunAsync(args, time, new Prng(seed), _ => logs, (output, output), stopping);
+        RunAsync(args, null, time, new Prng(seed), _ => logs, (output, output), stopping);
 
     /// <summary>A member, or one of the proxies, that is the whole process: it logs as the flags say.</summary>
     public static async Task<int> RunAloneAsync(
@@ -52,7 +52,8 @@ public static class EtcdCommand
         try
         {
             return await RunAsync(
-                args, time, new Prng(seed), settings => logs = new EtcdLogs(settings, time, stdout, stderr), (stdout, stderr), stopping);
+                args, Environment.GetEnvironmentVariables().Keys.Cast<string>(), time, new Prng(seed),
+                settings => logs = new EtcdLogs(settings, time, stdout, stderr), (stdout, stderr), stopping);
         }
         finally
         {
@@ -61,15 +62,15 @@ public static class EtcdCommand
     }
 
     private static async Task<int> RunAsync(
-        IReadOnlyList<string> args, TimeProvider time, Prng prng, Func<LogSettings, ILoggerFactory> logging, (TextWriter Out, TextWriter Error) console,
-        CancellationToken stopping)
+        IReadOnlyList<string> args, IEnumerable<string>? variables, TimeProvider time, Prng prng, Func<LogSettings, ILoggerFactory> logging,
+        (TextWriter Out, TextWriter Error) console, CancellationToken stopping)
     {
         EtcdFlags flags = new();
         EtcdOptions options;
         ILoggerFactory logs;
         try
         {
-            flags.Parse(args, Environment.GetEnvironmentVariable);
+            flags.Parse(args, Environment.GetEnvironmentVariable, variables);
             if (flags.HelpWanted || flags.VersionWanted)
             {
                 await console.Out.WriteLineAsync(flags.HelpWanted ? flags.Help() : VersionText());
@@ -125,7 +126,7 @@ public static class EtcdCommand
         }
 
         Log.Starting(
-            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, options.Retention.Entries,
+            logger, EtcdVersion.Server, options.Name, options.DataDirectory, options.SnapshotCount, CheckpointTaker.BytesBetween(0) >> 20, options.Retention.Entries,
             Math.Min(options.Retention.Entries, options.Retention.EntriesAlone), options.HeartbeatMilliseconds, options.ElectionMilliseconds,
             options.Limits.QuotaBytes, "write-only");
     }

@@ -18,30 +18,40 @@ internal sealed class EtcdFlags
     private const int HeartbeatDefault = 100;
     private const int ElectionDefault = 1000;
     private const int ElectionMax = 50_000;
+    private const int SnapshotCountDefault = 10_000;
+    private const int RequestBytesBound = 256 << 20;
     private const int VotersMinMax = 7;
     private const int LearnersLimit = 100;
     private const string UnsyncedNotice = "--unsafe-no-fsync is set: nothing is flushed to the disk, and when the machine goes down what was acknowledged may be lost";
 
+    private const string Experimental = "experimental-";
+    private const string Prefix = "ETCD_";
+    private const string VersionVariable = "ETCD_VERSION";
+    private const string ArchitectureVariable = "ETCD_UNSUPPORTED_ARCH"; // etcd: checkSupportArch takes it away before flags are read.
+    private const long HoursMax = 2_562_047; // Go's longest.
+
     public const string TokenDefault = "etcd-cluster";
+    private static readonly TimeSpan ProgressDefault = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan ComparisonIntervalDefault = TimeSpan.FromSeconds(30);
     private static readonly string[] DefaultClient = ["http://localhost:2379"];
     private static readonly string[] DefaultPeer = ["http://localhost:2380"];
 
     private readonly FlagSet _flags = new("etcd", "Kapell's store: etcd's API, flags and behaviour.", FlagWords.Go);
+    private readonly List<string> _notices = [];
     private bool _fromFile;
     private readonly FlagValue<string> _name;
     private readonly FlagValue<string> _dataDir;
     private readonly FlagValue<string> _walDir;
-    private readonly FlagValue<long> _snapshotCount;
-    private readonly FlagValue<int> _catchUp;
-    private readonly FlagValue<int> _heartbeat;
-    private readonly FlagValue<int> _election;
+    private readonly FlagValue<ulong> _snapshotCount;
+    private readonly FlagValue<ulong> _catchUp;
+    private readonly FlagValue<ulong> _heartbeat;
+    private readonly FlagValue<ulong> _election;
     private readonly FlagValue<IReadOnlyList<string>> _listenPeer;
     private readonly FlagValue<IReadOnlyList<string>> _listenClient;
     private readonly FlagValue<IReadOnlyList<string>> _listenClientHttp;
     private readonly FlagValue<long> _quota;
-    private readonly FlagValue<int> _maxTxnOps;
-    private readonly FlagValue<int> _maxRequestBytes;
+    private readonly FlagValue<ulong> _maxTxnOps;
+    private readonly FlagValue<ulong> _maxRequestBytes;
     private readonly FlagValue<TimeSpan> _watchProgress;
     private readonly FlagValue<IReadOnlyList<string>> _advertisePeer;
     private readonly FlagValue<string> _initialCluster;
@@ -65,8 +75,8 @@ internal sealed class EtcdFlags
     private readonly FlagValue<string> _configFile;
     private readonly FlagValue<bool> _autoTls;
     private readonly FlagValue<bool> _peerAutoTls;
-    private readonly FlagValue<int> _selfSignedYears;
-    private readonly FlagValue<long> _streams;
+    private readonly FlagValue<ulong> _selfSignedYears;
+    private readonly FlagValue<uint> _streams;
     private readonly FlagValue<string> _clientCrl;
     private readonly FlagValue<string> _peerCrl;
     private readonly FlagValue<IReadOnlyList<string>> _ciphers;
@@ -99,8 +109,8 @@ internal sealed class EtcdFlags
     private readonly FlagValue<IReadOnlyList<string>> _cors;
     private readonly FlagValue<IReadOnlyList<string>> _hostWhitelist;
     private readonly FlagValue<string> _authToken;
-    private readonly FlagValue<int> _authTokenTtl;
-    private readonly FlagValue<int> _bcryptCost;
+    private readonly FlagValue<ulong> _authTokenTtl;
+    private readonly FlagValue<ulong> _bcryptCost;
     private readonly FlagValue<string> _peerClientCert;
     private readonly FlagValue<string> _peerClientKey;
     private readonly FlagValue<IReadOnlyList<string>> _allowedHost;
@@ -127,22 +137,22 @@ internal sealed class EtcdFlags
         _name = _flags.String("name", "default", "Human-readable name for this member.");
         _dataDir = _flags.String("data-dir", "", "Path to the data directory (default ${name}.etcd).");
         _walDir = _flags.String("wal-dir", "", "Path to the dedicated wal directory.");
-        _snapshotCount = _flags.Long("snapshot-count", 10000, "Number of committed transactions to trigger a checkpoint to disk.");
-        _catchUp = _flags.Int(
+        _snapshotCount = _flags.Unsigned("snapshot-count", SnapshotCountDefault, "Number of committed transactions to trigger a checkpoint to disk, once 64 MiB or a sixteenth of the store (of a small one half, at most 128 MiB) have come too. 0 means the default.");
+        _catchUp = _flags.Unsigned(
             "snapshot-catchup-entries", 0,
             "Number of applied entries that stay in memory for a member that lags; one that lags by more is sent a checkpoint. 0: 5000, or while a member lacks them 64 MiB or a quarter of the store; 256 while there is no other member.");
         _flags.Alias("experimental-snapshot-catchup-entries", "snapshot-catchup-entries");
-        _heartbeat = _flags.Int("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
-        _election = _flags.Int("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
+        _heartbeat = _flags.Unsigned("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
+        _election = _flags.Unsigned("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
         _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
         _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.");
         _listenClientHttp = _flags.List("listen-client-http-urls", [], "List of URLs to listen on for http only client traffic. --listen-client-urls are then for gRPC alone.");
         _quota = _flags.Long("quota-backend-bytes", 0, "Raise alarms when the content exceeds the given quota. 0 means 2 GiB, less than 0 none.");
-        _maxTxnOps = _flags.Int("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
-        _maxRequestBytes = _flags.Int("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
+        _maxTxnOps = _flags.Unsigned("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
+        _maxRequestBytes = _flags.Unsigned("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
         _watchProgress = _flags.Duration(
-            "watch-progress-notify-interval", TimeSpan.FromMinutes(10), "Duration of periodical watch progress notification.");
-        _streams = _flags.Long("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
+            "watch-progress-notify-interval", ProgressDefault, "Duration of periodical watch progress notification.");
+        _streams = _flags.Unsigned32("max-concurrent-streams", uint.MaxValue, "Maximum concurrent streams that each client can open at a time.");
         _keepAlive = new KeepAliveFlags(_flags);
         _reusePort = _flags.Bool("socket-reuse-port", false, "Enable to set socket option SO_REUSEPORT on listeners allowing rebinding of a port already in use.");
         _gates = _flags.String("feature-gates", "", "name=true|false pairs. All are taken: " + string.Join(", ", FeatureGates.Names) + ". Only InitialCorruptCheck, LeaseCheckpoint and SetMemberLocalAddr change anything here.");
@@ -182,7 +192,7 @@ internal sealed class EtcdFlags
         _peerTrustedCa = _flags.String("peer-trusted-ca-file", "", "Path to the peer server TLS trusted CA file.");
         _autoTls = _flags.Bool("auto-tls", false, "Client TLS using generated certificates.");
         _peerAutoTls = _flags.Bool("peer-auto-tls", false, "Peer TLS using self-generated certificates if --peer-key-file and --peer-cert-file are not provided.");
-        _selfSignedYears = _flags.Int("self-signed-cert-validity", 1, "The validity period in years of certificates that are generated.");
+        _selfSignedYears = _flags.Unsigned("self-signed-cert-validity", 1, "The validity period in years of certificates that are generated.");
         _clientCrl = _flags.String("client-crl-file", "", "Path to the client certificate revocation list file.");
         _peerCrl = _flags.String("peer-crl-file", "", "Path to the peer certificate revocation list file.");
         _ciphers = _flags.List("cipher-suites", [], "Comma-separated list of supported TLS cipher suites between client/server and peers.");
@@ -200,8 +210,8 @@ internal sealed class EtcdFlags
         _hostWhitelist = _flags.List("host-whitelist", ["*"], "Acceptable hostnames from HTTP client requests, if server is not secure (empty or * means allow all).");
         _flags.Group("Auth");
         _authToken = _flags.String("auth-token", "simple", "Specify a v3 authentication token type and its options ('simple' or 'jwt').");
-        _bcryptCost = _flags.Int("bcrypt-cost", AuthSettings.BcryptCostDefault, "Specify the cost of the bcrypt algorithm for hashing auth passwords, between 4 and 31.");
-        _authTokenTtl = _flags.Int("auth-token-ttl", 300, "Time (in seconds) of the auth-token-ttl.");
+        _bcryptCost = _flags.Unsigned("bcrypt-cost", AuthSettings.BcryptCostDefault, "Specify the cost of the bcrypt algorithm for hashing auth passwords, between 4 and 31.");
+        _authTokenTtl = _flags.Unsigned("auth-token-ttl", 300, "Time (in seconds) of the auth-token-ttl.");
         _flags.Group("Logging and profiling");
         _logger = _flags.String("logger", "zap", "'zap', or 'capnslog' for columns as versions before 3.5 wrote.");
         _logLevel = _flags.String("log-level", "info", "Configures log level. Only supports debug, info, warn, error, panic, or fatal.");
@@ -252,23 +262,16 @@ internal sealed class EtcdFlags
     public LogSettings Logs() =>
         LogSettings.Parse(_logger.Value, _logLevel.Value, _logFormat.Value, _logOutputs.Value, _logRotates.Value, _logRotation.Value);
 
+    /// <summary>Reads the command line, and what it leaves to a file or to the environment.</summary>
+    /// <param name="args">The command line.</param>
+    /// <param name="environment">The value of a variable.</param>
+    /// <param name="variables">The names of all that are set; null: flags pass over them in silence, as beside other components.</param>
     /// <exception cref="FlagException">A flag is wrong or not supported; the message says which and why.</exception>
-    public void Parse(IReadOnlyList<string> args, Func<string, string?> environment)
+    public void Parse(IReadOnlyList<string> args, Func<string, string?> environment, IEnumerable<string>? variables = null)
     {
-        foreach (string name in _flags.Names)
-        {
-            // etcd: pkg/flags SetFlagsFromEnv: flags win over variables.
-            string? text = environment("ETCD_" + name.ToUpperInvariant().Replace('-', '_'));
-            if (!string.IsNullOrEmpty(text))
-            {
-                _flags.SetFromText(name, text);
-            }
-        }
-
         _flags.Parse(args);
-        if (_configFile.Value.Length > 0)
+        if (HelpWanted || VersionWanted)
         {
-            ReadFile();
             return;
         }
 
@@ -276,12 +279,54 @@ internal sealed class EtcdFlags
         {
             throw new FlagException($"'{_flags.Arguments[0]}' is not a valid flag");
         }
+
+        string path = _configFile.Value.Length > 0 ? _configFile.Value : environment(VariableOf("config-file")) ?? "";
+        if (path.Length > 0)
+        {
+            ReadFile(path);
+            return;
+        }
+
+        ReadEnvironment(environment, variables);
+    }
+
+    private static string VariableOf(string flag) => Prefix + flag.ToUpperInvariant().Replace('-', '_');
+
+    // etcd: pkg/flags/flag.go SetFlagsFromEnv, verifyEnv
+    private void ReadEnvironment(Func<string, string?> environment, IEnumerable<string>? variables)
+    {
+        Dictionary<string, string> known = _flags.Names.Where(static n => n != "version").ToDictionary(VariableOf, StringComparer.Ordinal);
+        HashSet<string> onLine = [.. known.Where(pair => _flags.WasNamed(pair.Value)).Select(static pair => pair.Key)];
+        foreach ((string variable, string name) in known.Where(pair => !onLine.Contains(pair.Key)))
+        {
+            if (environment(variable) is { Length: > 0 } text && !(variables is null && _flags.WasSet(name)))
+            {
+                _flags.SetFromText(name, text, variable);
+            }
+        }
+
+        foreach (string variable in (variables ?? []).Where(static v => v.StartsWith(Prefix, StringComparison.Ordinal)).Order(StringComparer.Ordinal))
+        {
+            if (onLine.Contains(variable))
+            {
+                throw new FlagException(
+                    $"conflicting environment variable is shadowed by corresponding command-line flag (either unset environment variable or disable flag)): {variable}");
+            }
+
+            if (variable is VersionVariable)
+            {
+                _notices.Add($"cannot set special environment variable {variable}");
+            }
+            else if (variable is not ArchitectureVariable && !(known.ContainsKey(variable) && environment(variable) is { Length: > 0 }))
+            {
+                _notices.Add($"unrecognized environment variable {variable}");
+            }
+        }
     }
 
     // etcd: with a file, nothing else counts: what flags and variables set is put back.
-    private void ReadFile()
+    private void ReadFile(string path)
     {
-        string path = _configFile.Value;
         _flags.Reset();
         EtcdConfigFile.Read(path, _flags);
         _fromFile = true;
@@ -293,19 +338,21 @@ internal sealed class EtcdFlags
         TlsRules rules = TlsRules.Parse(_tlsMin.Value, _tlsMax.Value, _ciphers.Value);
         CheckNumbers();
         CheckUrls();
+        CheckShared();
+        CheckDirectories();
         if (!_fromFile && _flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
-            && Environment.GetEnvironmentVariable("ETCD_ADVERTISE_CLIENT_URLS") is null)
+)
         {
             throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
 
-        IReadOnlyList<InitialMember> initial = _discovery.IsWanted(_flags.WasSet("initial-cluster")) ? [] : Initial();
+        IReadOnlyList<InitialMember> initial = _discovery.IsWanted(_initialCluster.Value.Length > 0) ? [] : Initial();
         const long quotaDefault = 2L << 30;
         (TimeSpan period, long revisions) = Compaction();
         return new EtcdOptions
         {
             Name = _name.Value,
-            Notices = _noFsync.Value ? [.. _unused.Notices, UnsyncedNotice] : [.. _unused.Notices],
+            Notices = [.. _notices, .. _unused.Notices, .. _noFsync.Value ? [UnsyncedNotice] : Array.Empty<string>()],
             DataDirectory = _dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd",
             ListenClientUrls = _listenClient.Value,
             AdvertiseClientUrls = _advertiseClient.Value,
@@ -332,10 +379,10 @@ internal sealed class EtcdFlags
                 ChecksCallerAddress = !_skipAddresses.Value,
             },
             CallsFromAdvertised = gates["SetMemberLocalAddr"],
-            SnapshotCount = (ulong)Math.Max(1, _snapshotCount.Value),
-            Retention = _catchUp.Value > 0 ? new LogRetention { Entries = _catchUp.Value, EntriesAlone = _catchUp.Value, BytesForLagging = 0 } : new LogRetention(),
-            HeartbeatMilliseconds = _heartbeat.Value,
-            ElectionMilliseconds = _election.Value,
+            SnapshotCount = _snapshotCount.Value == 0 ? SnapshotCountDefault : _snapshotCount.Value,
+            Retention = Bounded(_catchUp) is > 0 and int kept ? new LogRetention { Entries = kept, EntriesAlone = kept, BytesForLagging = 0 } : new LogRetention(),
+            HeartbeatMilliseconds = Bounded(_heartbeat),
+            ElectionMilliseconds = Bounded(_election),
             CompactionPeriod = period,
             CompactionRevisions = revisions,
             ForceNewCluster = _forceNewCluster.Value,
@@ -354,22 +401,22 @@ internal sealed class EtcdFlags
             EnableGateway = _gateway.Value,
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
-            Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(_authTokenTtl.Value), _bcryptCost.Value, _clientCertAuth.Value),
+            Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(Bounded(_authTokenTtl)), Bounded(_bcryptCost), _clientCertAuth.Value),
             Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value) { CrlFile = _clientCrl.Value, Rules = rules, AllowedHostNames = _allowedHost.Value },
             AutoTls = _autoTls.Value && _certFile.Value.Length == 0,
             PeerAutoTls = _peerAutoTls.Value && _peerCertFile.Value.Length == 0,
-            SelfSignedYears = _selfSignedYears.Value,
+            SelfSignedYears = SelfSignedYears(),
             WalDirectory = _walDir.Value.Length > 0 ? _walDir.Value : null,
-            ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1, int.MaxValue),
+            ConcurrentStreamsMax = (int)Math.Clamp(_streams.Value, 1u, int.MaxValue),
             KeepAlive = _keepAlive.Policy,
             LearnersMax = _learnersMax.Value,
             UnsafeNoFsync = _noFsync.Value,
             Limits = new EtcdLimits
             {
-                RequestBytesMax = _maxRequestBytes.Value,
-                TxnOperationsMax = _maxTxnOps.Value,
+                RequestBytesMax = Math.Min(Bounded(_maxRequestBytes), RequestBytesBound),
+                TxnOperationsMax = Bounded(_maxTxnOps),
                 QuotaBytes = _quota.Value == 0 ? quotaDefault : Math.Max(0, _quota.Value),
-                WatchProgressInterval = _oldWatchProgress.Value > TimeSpan.Zero ? _oldWatchProgress.Value : _watchProgress.Value,
+                WatchProgressInterval = WatchProgressInterval(),
             },
         };
     }
@@ -377,9 +424,9 @@ internal sealed class EtcdFlags
     // etcd: embed/config.go Validate
     private void CheckNumbers()
     {
-        string? wrong = _heartbeat.Value <= 0 ? $"--heartbeat-interval must be >0 (set to {_heartbeat.Value}ms)"
-            : _election.Value <= 0 ? $"--election-timeout must be >0 (set to {_election.Value}ms)"
-            : _election.Value < 5L * _heartbeat.Value
+        string? wrong = _heartbeat.Value == 0 ? $"--heartbeat-interval must be >0 (set to {_heartbeat.Value}ms)"
+            : _election.Value == 0 ? $"--election-timeout must be >0 (set to {_election.Value}ms)"
+            : Bounded(_election) < 5L * Bounded(_heartbeat)
                 ? $"--election-timeout[{_election.Value}ms] should be at least as 5 times as --heartbeat-interval[{_heartbeat.Value}ms]"
             : _election.Value > ElectionMax ? $"--election-timeout[{_election.Value}ms] is too long, and should be set less than {ElectionMax}ms"
             : _promote.Value && _promoteAfter.Value <= TimeSpan.Zero ? $"--auto-promote-after must be more than 0 (set to {GoDuration.Format(_promoteAfter.Value)})"
@@ -389,6 +436,51 @@ internal sealed class EtcdFlags
         if (wrong is not null)
         {
             throw new FlagException(wrong);
+        }
+    }
+
+    // More is as good as this.
+    private static int Bounded(FlagValue<ulong> flag) => (int)Math.Min(flag.Value, int.MaxValue);
+
+    // etcd: client/pkg/transport/listener.go SelfCert; embed/config.go configFromFile
+    private int SelfSignedYears()
+    {
+        bool makes = (_autoTls.Value && _certFile.Value.Length == 0) || (_peerAutoTls.Value && _peerCertFile.Value.Length == 0);
+        return _selfSignedYears.Value > 0 ? Bounded(_selfSignedYears)
+            : makes && !_fromFile ? throw new FlagException("selfSignedCertValidity is invalid,it should be greater than 0")
+            : 1;
+    }
+
+    private TimeSpan WatchProgressInterval()
+    {
+        TimeSpan asked = Renamed("watch-progress-notify-interval", _watchProgress, _oldWatchProgress);
+        return asked > TimeSpan.Zero ? asked : ProgressDefault;
+    }
+
+    // The older name counts where it was used, whatever it says.
+    private TimeSpan Renamed(string name, FlagValue<TimeSpan> flag, FlagValue<TimeSpan> old)
+    {
+        bool isOld = _flags.WasNamed(Experimental + name);
+        TimeSpan asked = isOld ? old.Value : flag.Value;
+        return asked >= TimeSpan.Zero ? asked : throw new FlagException($"--{(isOld ? Experimental : "")}{name} must not be negative (set to {GoDuration.Format(asked)})");
+    }
+
+    // etcd: embed/etcd.go configureClientListeners
+    private void CheckShared()
+    {
+        HashSet<string> both = [.. _listenClient.Value];
+        if (_listenClientHttp.Value.FirstOrDefault(both.Contains) is { } shared)
+        {
+            throw new FlagException($"cannot bind both --listen-client-urls and --listen-client-http-urls on the same url {shared}");
+        }
+    }
+
+    private void CheckDirectories()
+    {
+        string data = Path.TrimEndingDirectorySeparator(Path.GetFullPath(_dataDir.Value.Length > 0 ? _dataDir.Value : _name.Value + ".etcd"));
+        if (_walDir.Value.Length > 0 && Path.TrimEndingDirectorySeparator(Path.GetFullPath(_walDir.Value)) == data)
+        {
+            throw new FlagException($"--wal-dir and --data-dir are the same directory, {data}: the log needs one of its own, or leave --wal-dir out");
         }
     }
 
@@ -443,9 +535,8 @@ internal sealed class EtcdFlags
 
     private TimeSpan ComparisonInterval()
     {
-        TimeSpan asked = _corruptCheck.Value > TimeSpan.Zero ? _corruptCheck.Value : _oldCorruptCheck.Value;
-        return asked < TimeSpan.Zero ? throw new FlagException($"--corrupt-check-time must not be negative, it is {GoDuration.Format(asked)}")
-            : asked > TimeSpan.Zero ? asked
+        TimeSpan asked = Renamed("corrupt-check-time", _corruptCheck, _oldCorruptCheck);
+        return asked > TimeSpan.Zero ? asked
             : _compare.Value ? ComparisonIntervalDefault : TimeSpan.Zero;
     }
 
@@ -460,21 +551,44 @@ internal sealed class EtcdFlags
     private FeatureGates RefuseWhatIsNotThere()
     {
         _unused.Check();
-        if (_metrics.Value is not ("basic" or "extensive"))
+        if (_metrics.Value is not ("" or "basic" or "extensive"))
         {
             throw new FlagException($"unexpected metrics level \"{_metrics.Value}\": basic or extensive");
         }
 
+        RefuseTwice();
         FeatureGates gates = FeatureGates.Parse(_gates.Value)
             .With("SetMemberLocalAddr", _localAddress.Value)
             .With("LeaseCheckpoint", _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value)
             .With("InitialCorruptCheck", _initialCheck.Value || _oldInitialCheck.Value);
-        if (_clusterState.Value is not ("new" or "existing"))
+        if (_clusterState.Value is not ("new" or "existing") && !(_fromFile && _clusterState.Value.Length == 0))
         {
             throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
         }
 
         return gates;
+    }
+
+    // etcd: embed/config.go Validate, SetFeatureGatesFromExperimentalFlags
+    private void RefuseTwice()
+    {
+        foreach ((string flag, string gate) in FeatureGates.OlderFlags)
+        {
+            if (_flags.WasNamed(flag) && FeatureGates.Said(_gates.Value, gate) is { } said)
+            {
+                throw new FlagException(
+                    $"cannot specify both flags: --{flag}={_flags.TextOf(flag)} and --feature-gates={gate}={said} at the same time, please just use --feature-gates={gate}={said}");
+            }
+        }
+
+        foreach (string old in _flags.Names.Where(n => n.StartsWith(Experimental, StringComparison.Ordinal) && _flags.WasNamed(n)))
+        {
+            string name = old[Experimental.Length..];
+            if (_flags.WasNamed(name) && name != "warning-unary-request-duration")
+            {
+                throw new FlagException($"cannot set --{old} and --{name} at the same time, please use --{name} only");
+            }
+        }
     }
 
     // etcd: embed/config.go: without --initial-cluster a member is alone, under its advertised peer addresses.
@@ -527,7 +641,9 @@ internal sealed class EtcdFlags
                 return isNumber ? (default, number) : throw new FlagException($"invalid --auto-compaction-retention \"{retention}\"");
             case "periodic":
                 // etcd: embed/config.go: a bare number is hours.
-                return isNumber ? (TimeSpan.FromHours(number), 0) : (ParseDuration(retention), 0);
+                return isNumber ? (TimeSpan.FromHours(Math.Min(number, HoursMax)), 0) : (ParseDuration(retention), 0);
+            case "":
+                throw new FlagException("undefined auto-compaction-mode");
             default:
                 throw new FlagException($"unknown auto-compaction-mode \"{_compactionMode.Value}\"");
         }
@@ -537,7 +653,8 @@ internal sealed class EtcdFlags
     {
         try
         {
-            return GoDuration.Parse(text);
+            TimeSpan retention = GoDuration.Parse(text);
+            return retention >= TimeSpan.Zero ? retention : throw new FlagException($"--auto-compaction-retention must not be negative (set to {text})");
         }
         catch (FormatException e)
         {

@@ -30,12 +30,12 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     public void Member()
     {
         Unused("initial-election-tick-advance", true, "elections begin at their own pace");
-        Unused("max-snapshots", 5, "two checkpoints are kept");
-        Unused("max-wals", 5, "segments go when a checkpoint has them");
+        Unused("max-snapshots", 5UL, "two checkpoints are kept");
+        Unused("max-wals", 5UL, "segments go when a checkpoint has them");
         Unused("memory-mlock", false, NoDatabase);
         Unused("backend-bbolt-freelist-type", "map", NoDatabase);
         Unused("experimental-backend-bbolt-freelist-type", "map", NoDatabase);
-        Unused("backend-batch-interval", "", NoDatabase);
+        Unused("backend-batch-interval", TimeSpan.Zero, NoDatabase);
         Unused("backend-batch-limit", 0, NoDatabase);
         Unused("grpc-keepalive-min-time", TimeSpan.FromSeconds(5), "clients may ping as often as they like");
         Unused("socket-reuse-address", false, "the platform does so");
@@ -86,11 +86,11 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     {
         foreach (string prefix in new[] { "", "experimental-" })
         {
-            Unused(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), "members are compared all the time: --corrupt-check-time");
+            CheckTime(prefix + "compact-hash-check-time", TimeSpan.FromMinutes(1), zero: false, "members are compared all the time: --corrupt-check-time");
             Unused(prefix + "compaction-batch-limit", 1000, "compaction frees memory in small steps by itself");
             Unused(prefix + "compaction-sleep-interval", TimeSpan.FromMilliseconds(10), "compaction frees memory in small steps by itself");
-            Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0, "there is nothing to defragment");
-            Unused(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), "downgrades are not supported");
+            Unused(prefix + "bootstrap-defrag-threshold-megabytes", 0UL, "there is nothing to defragment");
+            CheckTime(prefix + "downgrade-check-time", TimeSpan.FromSeconds(5), zero: true, "downgrades are not supported");
             Unused(prefix + "enable-lease-checkpoint-persist", false, "what is told of the time left of leases is kept whenever it is told");
         }
 
@@ -131,6 +131,16 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(name, reason));
 
     private void Unused(string name, int value, string reason) => flags.Long(name, value, Taken(name, reason));
+
+    private void Unused(string name, ulong value, string reason) => flags.Unsigned(name, value, Taken(name, reason));
+
+    // etcd: embed/config.go Validate
+    private void CheckTime(string name, TimeSpan value, bool zero, string reason)
+    {
+        FlagValue<TimeSpan> time = flags.Duration(name, value, Taken(name, reason));
+        _checks.Add(() => time.Value > TimeSpan.Zero || (zero && time.Value == TimeSpan.Zero) ? null
+            : $"--{name} must be {(zero ? ">=0" : ">0")} (set to {GoDuration.Format(time.Value)})");
+    }
 
     private void Unused(string name, TimeSpan value, string reason) => flags.Duration(name, value, Taken(name, reason));
 

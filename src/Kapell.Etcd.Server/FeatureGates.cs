@@ -23,9 +23,23 @@ internal sealed class FeatureGates
     /// <summary>In rising order of their names.</summary>
     public IReadOnlyList<FeatureGate> All { get; private init; }
 
+    /// <summary>The flags of before that say the same of one. etcd: server/features/etcd_features.go ExperimentalFlagToFeatureMap</summary>
+    public static IReadOnlyList<(string Flag, string Gate)> OlderFlags { get; } =
+    [
+        ("experimental-stop-grpc-service-on-defrag", "StopGRPCServiceOnDefrag"), ("experimental-initial-corrupt-check", "InitialCorruptCheck"),
+        ("experimental-compact-hash-check-enabled", "CompactHashCheck"), ("experimental-txn-mode-write-with-shared-buffer", "TxnModeWriteWithSharedBuffer"),
+        ("experimental-enable-lease-checkpoint", "LeaseCheckpoint"), ("experimental-enable-lease-checkpoint-persist", "LeaseCheckpointPersist"),
+        ("experimental-set-member-localaddr", "SetMemberLocalAddr"),
+    ];
+
     public static IEnumerable<string> Names => Known.Select(static g => g.Name);
 
     public bool this[string name] => All.Single(g => g.Name == name).IsOn;
+
+    /// <summary>What a list of pairs says of one; null: nothing.</summary>
+    public static string? Said(string value, string name) =>
+        value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(static pair => pair.Split('=', 2))
+            .LastOrDefault(parts => parts.Length == 2 && parts[0] == name)?[1];
 
     /// <exception cref="FlagException">A name that is not known, a value that is none, or one that needs another.</exception>
     public static FeatureGates Parse(string value)

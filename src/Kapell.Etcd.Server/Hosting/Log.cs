@@ -15,11 +15,12 @@ internal static partial class Log
 
     [LoggerMessage(
         EventId = 999, Level = LogLevel.Information,
-        Message = "starting an etcd server: version {EtcdVersion}, {Name} in {DataDir}; a checkpoint every {SnapshotCount} entries, {SnapshotCatchupEntries} stay for "
+        Message = "starting an etcd server: version {EtcdVersion}, {Name} in {DataDir}; a checkpoint when {SnapshotCount} entries have come "
+            + "and {CheckpointMebibytesMin} MiB of log, more of a large store; {SnapshotCatchupEntries} stay for "
             + "members that lag, {CatchupEntriesAlone} while there is no other member; heartbeat {HeartbeatInterval} ms, "
             + "election {ElectionTimeout} ms; quota {QuotaBackendBytes} bytes; v2 {V2Deprecation}")]
     public static partial void Starting(
-        ILogger logger, string etcdVersion, string name, string dataDir, ulong snapshotCount, int snapshotCatchupEntries,
+        ILogger logger, string etcdVersion, string name, string dataDir, ulong snapshotCount, long checkpointMebibytesMin, int snapshotCatchupEntries,
         int catchupEntriesAlone, int heartbeatInterval, int electionTimeout, long quotaBackendBytes, string v2Deprecation);
 
     [LoggerMessage(EventId = 1001, Level = LogLevel.Information, Message = "{MemberId} became {Role} at term {Term}, leader {Leader}")]

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Text;
 using Kapell.Base;
@@ -23,6 +24,11 @@ internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoin
             return null;
         }
 
+        if (InvalidPort(url) is { } port)
+        {
+            return $"address {port}: invalid port: {url}";
+        }
+
         if (!Uri.TryCreate(url, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
         {
             return $"URL scheme must be http, https, unix, or unixs: {url}";
@@ -34,6 +40,21 @@ internal sealed record ListenAddress(bool IsTls, IReadOnlyList<EndPoint> EndPoin
         return authority.LastIndexOf(':') <= authority.LastIndexOf(']') ? $"URL address does not have the form \"host:port\": {url}"
             : uri.AbsolutePath != "/" || url.EndsWith('/') ? $"URL must not contain a path: {url}"
             : null;
+    }
+
+    // Named here, as a URL with such a port is none for the platform, whatever else it says.
+    private static string? InvalidPort(string url)
+    {
+        int scheme = url.IndexOf("://", StringComparison.Ordinal);
+        if (scheme < 0 || url[..scheme] is not ("http" or "https"))
+        {
+            return null;
+        }
+
+        string authority = url[(scheme + 3)..].Split('/', '?', '#')[0];
+        int colon = authority.LastIndexOf(':');
+        string port = authority[(colon + 1)..];
+        return colon <= authority.LastIndexOf(']') || port.Length == 0 || ushort.TryParse(port, NumberStyles.None, CultureInfo.InvariantCulture, out _) ? null : port;
     }
 
     /// <exception cref="FlagException">It is no such URL.</exception>

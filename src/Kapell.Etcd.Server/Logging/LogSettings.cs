@@ -26,7 +26,7 @@ internal sealed record LogSettings
             throw new FlagException($"unknown logger option \"{logger}\"");
         }
 
-        if (format is not ("json" or "console"))
+        if (format is not ("" or "json" or "console"))
         {
             throw new FlagException($"unknown log format: {format}, supported values json, console");
         }
@@ -50,16 +50,17 @@ internal sealed record LogSettings
         return new LogSettings
         {
             Level = LevelOf(level),
-            Json = format == "json" && logger == "zap",
+            Json = format != "console" && logger == "zap",
             Outputs = outputs.Count > 0 ? [.. outputs.Distinct()] : ["default"],
             Rotation = rotates ? LogRotation.Parse(rotation) : null,
         };
     }
 
-    private static LogLevel LevelOf(string name) => name switch
+    // zap: Level.UnmarshalText: in any case, and none is info.
+    private static LogLevel LevelOf(string name) => name.ToLowerInvariant() switch
     {
         "debug" => LogLevel.Debug,
-        "info" => LogLevel.Information,
+        "" or "info" => LogLevel.Information,
         "warn" => LogLevel.Warning,
         "error" => LogLevel.Error,
         "dpanic" or "panic" or "fatal" => LogLevel.Critical,

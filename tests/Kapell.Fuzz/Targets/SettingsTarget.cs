@@ -34,7 +34,7 @@ internal sealed class SettingsTarget : FuzzTarget
             peer-transport-security:
               auto-tls: true
             """;
-        string json = """{"name":"n1","data-dir":"/tmp/x","listen-client-urls":["http://127.0.0.1:2379"],"advertise-client-urls":"http://127.0.0.1:2379","max-txn-ops":5,"backend-batch-interval":100}""";
+        string json = """{"name":"n1","data-dir":"/tmp/x","listen-client-urls":"http://127.0.0.1:2379","advertise-client-urls":"http://127.0.0.1:2379","max-txn-ops":5,"backend-batch-interval":100}""";
         string flags = "\0--name\0n1\0--data-dir=/tmp/x\0--listen-client-urls\0http://localhost:2379\0--advertise-client-urls\0http://localhost:2379\0--initial-cluster-token=t\0--snapshot-count\05\0--log-level\0debug";
         Corpus = [.. new[] { yaml, json, flags }.Select(Encoding.UTF8.GetBytes)];
     }
