@@ -55,7 +55,7 @@ internal sealed class DnsClient(IReadOnlyList<IPEndPoint> servers, Prng prng, Ti
                     answer = DnsMessage.IsTruncated(answer) ? await ByTcpAsync(server, question, cancellation) : answer;
                     return DnsMessage.ReadSrv(answer, name);
                 }
-                catch (Exception e) when (e is SocketException or FormatException or EndOfStreamException or TimeoutException)
+                catch (Exception e) when (e is SocketException or FormatException or IOException and not NoSuchNameException or TimeoutException)
                 {
                     trouble = $"{server}: {e.Message}";
                 }

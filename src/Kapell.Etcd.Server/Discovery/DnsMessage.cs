@@ -48,13 +48,14 @@ internal static class DnsMessage
         && message[HeaderBytes..question.Length].SequenceEqual(question[HeaderBytes..]);
 
     /// <exception cref="FormatException">The message is broken.</exception>
-    /// <exception cref="IOException">The server has no such name, or refuses.</exception>
+    /// <exception cref="NoSuchNameException">There is no such name.</exception>
+    /// <exception cref="FormatException">The server refuses, or what it says is no answer: another may know.</exception>
     public static IReadOnlyList<SrvRecord> ReadSrv(ReadOnlySpan<byte> message, string name)
     {
         int code = message[3] & 15;
         if (code != 0)
         {
-            throw new IOException($"lookup {name}: {(code == 3 ? "no such host" : $"server answered with code {code}")}");
+            throw code == 3 ? new NoSuchNameException(name) : new FormatException($"server answered with code {code}");
         }
 
         int questions = BinaryPrimitives.ReadUInt16BigEndian(message[4..]);
@@ -125,3 +126,6 @@ internal static class DnsMessage
         throw new FormatException("a DNS message with a name that does not end");
     }
 }
+
+/// <summary>A name server that should know says that there is no such name.</summary>
+internal sealed class NoSuchNameException(string name) : IOException($"lookup {name}: no such host");

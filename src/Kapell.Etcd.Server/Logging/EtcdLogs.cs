@@ -18,6 +18,8 @@ internal sealed class EtcdLogs : ILoggerFactory
     private readonly TimeProvider _time;
     private readonly IReadOnlyList<TextWriter> _outputs;
     private readonly Lock _gate = new();
+    private readonly TextWriter _stderr;
+    private bool _isTold;
 
     /// <param name="settings">What is written, and how.</param>
     /// <param name="time">For the time of each line.</param>
@@ -28,6 +30,7 @@ internal sealed class EtcdLogs : ILoggerFactory
     {
         _settings = settings;
         _time = time;
+        _stderr = stderr;
         _outputs = [.. settings.Outputs.Select(output => output switch
         {
             "stdout" => stdout,
@@ -54,9 +57,35 @@ internal sealed class EtcdLogs : ILoggerFactory
         {
             foreach (TextWriter output in _outputs)
             {
-                output.Write(line);
-                output.Flush();
+                try
+                {
+                    output.Write(line);
+                    output.Flush();
+                }
+                catch (Exception e) when (e is IOException or UnauthorizedAccessException or ObjectDisposedException)
+                {
+                    Tell(output, e);
+                }
             }
+        }
+    }
+
+    /// <summary>A disk for logs that is full is no reason to stop: said once where it can be, and the next line is tried again. As zap does.</summary>
+    private void Tell(TextWriter output, Exception trouble)
+    {
+        if (_isTold || ReferenceEquals(output, _stderr))
+        {
+            return;
+        }
+
+        _isTold = true;
+        try
+        {
+            _stderr.WriteLine($"the log cannot be written, lines are lost: {trouble.Message}");
+        }
+        catch (IOException)
+        {
+            // There is nobody left to tell.
         }
     }
 

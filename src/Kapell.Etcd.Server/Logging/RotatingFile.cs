@@ -15,6 +15,7 @@ internal sealed class RotatingFile : TextWriter
     private readonly LogRotation? _rotation;
     private readonly TimeProvider _time;
     private FileStream _file;
+    private Task _settling = Task.CompletedTask;
 
     /// <exception cref="IOException">The file cannot be opened.</exception>
     public RotatingFile(string path, LogRotation? rotation, TimeProvider time)
@@ -32,6 +33,12 @@ internal sealed class RotatingFile : TextWriter
     public override void Write(string? value)
     {
         byte[] bytes = Encoding.UTF8.GetBytes(value ?? "");
+        if (!_file.CanWrite)
+        {
+            // The last change of files failed half way.
+            _file = Open();
+        }
+
         if (_rotation is { } rotation && _file.Length > 0 && _file.Length + bytes.Length > rotation.BytesMax)
         {
             PutAside(rotation);
@@ -47,6 +54,7 @@ internal sealed class RotatingFile : TextWriter
         if (disposing)
         {
             _file.Dispose();
+            _settling.GetAwaiter().GetResult();
         }
 
         base.Dispose(disposing);
@@ -64,18 +72,39 @@ internal sealed class RotatingFile : TextWriter
         _file.Dispose();
         File.Move(_path, aside, overwrite: true);
         _file = Open();
-        if (rotation.Compress)
+
+        // Beside what goes on: a hundred megabytes take a second, and whoever logs would wait for it.
+        Task before = _settling;
+        _settling = Task.Run(async () =>
         {
-            using (FileStream from = File.OpenRead(aside))
-            using (GZipStream to = new(File.Create(aside + ".gz"), CompressionLevel.Fastest))
+            await before;
+            Settle(rotation, aside, now);
+        });
+    }
+
+    private void Settle(LogRotation rotation, string aside, DateTimeOffset now)
+    {
+        try
+        {
+            if (rotation.Compress)
             {
-                from.CopyTo(to);
+                string part = aside + ".gz.part";
+                using (FileStream from = File.OpenRead(aside))
+                using (GZipStream to = new(File.Create(part), CompressionLevel.Fastest))
+                {
+                    from.CopyTo(to);
+                }
+
+                File.Move(part, aside + ".gz", overwrite: true);
+                File.Delete(aside);
             }
 
-            File.Delete(aside);
+            RemoveOld(rotation, now);
         }
-
-        RemoveOld(rotation, now);
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // The file stays as it was put aside; the next one that is looks for old ones again.
+        }
     }
 
     private void RemoveOld(LogRotation rotation, DateTimeOffset now)

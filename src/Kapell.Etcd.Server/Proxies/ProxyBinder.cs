@@ -138,10 +138,10 @@ internal sealed class ProxyBinder(
                 await to.WriteAsync(view.Response(from.Current), context.CancellationToken);
             }
         }
-        catch (RpcException e)
+        catch (Exception e) when (e is RpcException or ObjectDisposedException && !context.CancellationToken.IsCancellationRequested)
         {
             RpcException plain = UpstreamCalls.Plain(e, upstream);
-            if (e.StatusCode == StatusCode.Unavailable)
+            if (plain.StatusCode == StatusCode.Unavailable)
             {
                 upstreams.Suspect(upstream, plain.Status.Detail);
             }

@@ -30,7 +30,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
 
     private async Task MemberMetricsAsync(HttpContext context)
     {
-        using HttpClient client = new(upstreams.Handler, disposeHandler: false);
+        using HttpClient client = new(upstreams.Handler, disposeHandler: false) { Timeout = HealthTimeout };
         foreach (Upstream upstream in upstreams.InOrder())
         {
             try
@@ -40,7 +40,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
                 await WriteAsync(context, 200, text);
                 return;
             }
-            catch (HttpRequestException e)
+            catch (Exception e) when (e is HttpRequestException or OperationCanceledException && !context.RequestAborted.IsCancellationRequested)
             {
                 upstreams.Suspect(upstream, e.Message);
             }

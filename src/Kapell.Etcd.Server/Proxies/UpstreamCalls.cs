@@ -27,11 +27,11 @@ internal sealed class UpstreamCalls(Upstreams upstreams)
                 upstreams.Heard(upstream);
                 return answer;
             }
-            catch (RpcException e) when (e.StatusCode == StatusCode.Unavailable && !options.CancellationToken.IsCancellationRequested)
+            catch (Exception e) when (e is RpcException or ObjectDisposedException && IsLost(e, options.CancellationToken))
             {
                 last = Plain(e, upstream);
                 upstreams.Suspect(upstream, last.Status.Detail);
-                if (!isReader && !NeverSent(e))
+                if (!isReader && e is RpcException failed && !NeverSent(failed))
                 {
                     break;
                 }
@@ -58,8 +58,16 @@ internal sealed class UpstreamCalls(Upstreams upstreams)
         return new CallOptions(headers, deadline, context.CancellationToken);
     }
 
+    /// <summary>No member said this: it does not answer, or it has left the cluster and its channel was closed, with what the client library says then.</summary>
+    public static bool IsLost(Exception e, CancellationToken client) => !client.IsCancellationRequested
+        && e is ObjectDisposedException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
+
     /// <summary>The status as the member gave it, without what the client library adds; which member does not answer, and why, when it is one that does not.</summary>
-    public static RpcException Plain(RpcException e, Upstream upstream) => new(
+    public static RpcException Plain(Exception e, Upstream upstream) => e is RpcException { StatusCode: not StatusCode.Cancelled } told
+        ? Plain(told, upstream)
+        : new RpcException(new Status(StatusCode.Unavailable, $"etcd grpc-proxy: {upstream.Address} does not answer, or is no member any more"));
+
+    private static RpcException Plain(RpcException e, Upstream upstream) => new(
         new Status(e.StatusCode, NeverSent(e) ? $"etcd grpc-proxy: cannot connect to {upstream.Address}: {e.Status.DebugException!.Message}" : e.Status.Detail), e.Trailers);
 
     // A channel says by a bare SocketException that it could not connect; what breaks later is wrapped.

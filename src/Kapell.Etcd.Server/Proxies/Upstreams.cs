@@ -141,7 +141,12 @@ internal sealed class Upstreams : IAsyncDisposable
         lock (_gate)
         {
             Dictionary<string, Upstream> known = _all.ToDictionary(static u => u.Address);
-            string[] wanted = [.. addresses.Select(WithScheme)];
+            string[] wanted = [.. addresses.Select(WithScheme).Where(IsAddress)];
+            if (wanted.Length == 0)
+            {
+                return;
+            }
+
             if (known.Keys.ToHashSet().SetEquals(wanted))
             {
                 return;
@@ -154,7 +159,7 @@ internal sealed class Upstreams : IAsyncDisposable
         Log.EndpointsSynced(_logger, string.Join(", ", Endpoints));
         foreach (Upstream upstream in gone)
         {
-            // Its calls break off, and the clients make them anew.
+            // Its calls break off as those of a member that does not answer, and the clients make them anew.
             upstream.Channel.Dispose();
         }
     }
@@ -162,13 +167,18 @@ internal sealed class Upstreams : IAsyncDisposable
     private string WithScheme(string endpoint) =>
         endpoint.Contains("://", StringComparison.Ordinal) ? endpoint : (_options.Upstream.Wanted ? "https://" : "http://") + endpoint;
 
+    // A member may also listen where only its own machine reaches it (unix://).
+    private static bool IsAddress(string address) => Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) && uri.Scheme is "http" or "https";
+
     private Upstream Open(string endpoint)
     {
         string address = WithScheme(endpoint);
-        if (!Uri.TryCreate(address, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https"))
+        if (!IsAddress(address))
         {
             throw new FlagException($"\"{endpoint}\" is no endpoint");
         }
+
+        Uri uri = new(address);
 
         // The message's size is the member's to judge, but a proxy must not be filled up by one.
         return new Upstream(address, GrpcChannel.ForAddress(uri, new GrpcChannelOptions

@@ -48,7 +48,7 @@ public sealed class DnsMessageTests
     {
         byte[] answer = Answer(DnsMessage.Question(1, Name));
         answer[3] = 0x83;
-        Assert.Contains("no such host", Assert.Throws<IOException>(() => DnsMessage.ReadSrv(answer, Name)).Message, StringComparison.Ordinal);
+        Assert.Contains("no such host", Assert.Throws<NoSuchNameException>(() => DnsMessage.ReadSrv(answer, Name)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -74,7 +74,7 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         try
         {
             await opened.WaitAsync(ending.Token);
-            await _streams.WaitAsync(channel.Gone);
+            await _streams.WaitAsync(ending.Token);
             try
             {
                 await handler(exchange, call);
@@ -115,10 +115,22 @@ internal sealed class Gateway(GatewayBinder methods, EtcdLimits limits, int stre
         {
             if (name.StartsWith(MetadataPrefix, StringComparison.OrdinalIgnoreCase) && !name.EndsWith("-bin", StringComparison.OrdinalIgnoreCase))
             {
-                headers.Add(name[MetadataPrefix.Length..].ToLowerInvariant(), values.ToString());
+                Add(headers, name[MetadataPrefix.Length..].ToLowerInvariant(), values.ToString());
             }
         }
 
         return headers;
+    }
+
+    private static void Add(Metadata headers, string name, string value)
+    {
+        try
+        {
+            headers.Add(name, value);
+        }
+        catch (ArgumentException)
+        {
+            // No name that gRPC knows: nobody can ask for it.
+        }
     }
 }

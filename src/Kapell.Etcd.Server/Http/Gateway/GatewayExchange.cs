@@ -11,6 +11,7 @@ namespace Kapell.Etcd.Server.Http.Gateway;
 internal sealed class GatewayExchange(IGatewayChannel channel, MethodDescriptor method, int bodyBytesMax, CancellationToken ending)
 {
     private readonly PipeReader _body = channel.Requests;
+    private JsonEnds _ends;
 
     public CancellationToken Ending => ending;
 
@@ -22,11 +23,15 @@ internal sealed class GatewayExchange(IGatewayChannel channel, MethodDescriptor 
         {
             ReadResult read = await _body.ReadAsync(cancellation);
             bool found = false;
+            bool mayEnd = _ends.MayEnd(read.Buffer) || read.IsCompleted;
             byte[]? json = null;
+            long taken = 0;
             SequencePosition consumed = read.Buffer.End; // Of what cannot be read nothing is kept.
             try
             {
-                found = TryTake(read, out json, out consumed);
+                found = mayEnd && TryTake(read, out json, out consumed);
+                consumed = mayEnd ? consumed : read.Buffer.Start;
+                taken = read.Buffer.Slice(0, consumed).Length;
             }
             finally
             {
@@ -35,6 +40,7 @@ internal sealed class GatewayExchange(IGatewayChannel channel, MethodDescriptor 
 
             if (found)
             {
+                _ends.Taken(taken);
                 return json is null ? null : GatewayJson.Read(json, method.InputType);
             }
 

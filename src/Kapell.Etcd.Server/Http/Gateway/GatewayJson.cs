@@ -51,7 +51,7 @@ internal static class GatewayJson
     /// <param name="wrapped">One of a stream: stands under "result" and ends its line.</param>
     public static byte[] Write(IMessage message, bool wrapped)
     {
-        using JsonDocument document = JsonDocument.Parse(Formatter.Format(message));
+        using JsonDocument document = JsonDocument.Parse(Formatter.Format(message), new JsonDocumentOptions { MaxDepth = DepthMax });
         return Write(json =>
         {
             if (!wrapped)

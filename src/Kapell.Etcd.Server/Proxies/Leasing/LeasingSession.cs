@@ -46,7 +46,7 @@ internal sealed class LeasingSession(KeyNamespace leasings, LeasedKv kv, LeasedK
                 await BeginAsync(upstream, stopping);
                 await HoldAsync(upstream, stopping);
             }
-            catch (RpcException e)
+            catch (Exception e) when (e is RpcException or ObjectDisposedException)
             {
                 Failed(upstream, e, stopping);
             }
@@ -233,11 +233,12 @@ internal sealed class LeasingSession(KeyNamespace leasings, LeasedKv kv, LeasedK
     }
 
     /// <exception cref="OperationCanceledException">The proxy stops.</exception>
-    private void Failed(Upstream upstream, RpcException e, CancellationToken stopping)
+    private void Failed(Upstream upstream, Exception e, CancellationToken stopping)
     {
         stopping.ThrowIfCancellationRequested();
-        string reason = UpstreamCalls.Plain(e, upstream).Status.Detail;
-        if (e.StatusCode == StatusCode.Unavailable)
+        Status plain = UpstreamCalls.Plain(e, upstream).Status;
+        string reason = plain.Detail;
+        if (plain.StatusCode == StatusCode.Unavailable)
         {
             upstreams.Suspect(upstream, reason);
         }

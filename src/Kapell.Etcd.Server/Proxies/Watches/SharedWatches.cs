@@ -182,10 +182,10 @@ internal sealed class SharedWatches(Upstreams upstreams, MessageView view, int r
             await line.Ending.CancelAsync();
             await asking;
         }
-        catch (RpcException e)
+        catch (Exception e) when (e is RpcException or ObjectDisposedException)
         {
             RpcException plain = UpstreamCalls.Plain(e, line.Upstream);
-            if (e.StatusCode == StatusCode.Unavailable)
+            if (plain.StatusCode == StatusCode.Unavailable && !line.Ending.IsCancellationRequested)
             {
                 upstreams.Suspect(line.Upstream, plain.Status.Detail);
             }
