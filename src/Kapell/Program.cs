@@ -32,13 +32,6 @@ internal static class Program
         {
             return await DispatchAsync(command, rest);
         }
-        catch (UnknownCommandException)
-        {
-            await Console.Error.WriteLineAsync(
-                command == "etcdctl" ? "kapell: there is no etcdctl here: etcd's own works with the store\n  next: etcdctl --endpoints http://127.0.0.1:2379 endpoint status"
-                : $"kapell: unknown command \"{command}\"\n  next: kapell --help");
-            return UsageError;
-        }
         catch (FlagException e)
         {
             await Console.Error.WriteLineAsync($"kapell {command}: {e.Message}\n  next: kapell {command} --help");
@@ -96,7 +89,7 @@ internal static class Program
 
         return Components.Find(command) is { } component
             ? await RunComponentAsync(component, args)
-            : throw new UnknownCommandException();
+            : await RefuseAsync(command);
     }
 
     private static async Task<int> RunMemberAsync(string[] args)
@@ -140,5 +133,11 @@ internal static class Program
         return await component(args, TimeProvider.System, seed, logs, Console.Error, stopping.Token);
     }
 
-    private sealed class UnknownCommandException : Exception;
+    private static async Task<int> RefuseAsync(string command)
+    {
+        await Console.Error.WriteLineAsync(
+            command == "etcdctl" ? "kapell: there is no etcdctl here: etcd's own works with the store\n  next: etcdctl --endpoints http://127.0.0.1:2379 endpoint status"
+            : $"kapell: unknown command \"{command}\"\n  next: kapell --help");
+        return UsageError;
+    }
 }

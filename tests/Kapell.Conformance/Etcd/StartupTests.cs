@@ -83,6 +83,8 @@ public sealed class StartupTests
         "--warning-unary-request-duration=1s --experimental-warning-unary-request-duration=1s",
         "both --experimental-warning-unary-request-duration and --warning-unary-request-duration flags are set")]
     [InlineData("--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
+    [InlineData("--corrupt-check-time 1s --experimental-corrupt-check-time 1s", "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time")]
+    [InlineData("--compact-hash-check-time -1s", "--compact-hash-check-time must be >0 (set to -1s)")]
     [InlineData("--v2-deprecation=not-yet", "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"")]
     [InlineData("--experimental-enable-distributed-tracing --experimental-distributed-tracing-sampling-rate=-1", "tracing sampling rate must be positive")]
     [InlineData("--enable-distributed-tracing --distributed-tracing-sampling-rate=1000001", "tracing sampling rate must be less than 1000000")]
@@ -92,6 +94,17 @@ public sealed class StartupTests
         (int exit, string said) = await RunAsync(StoreKind.Kapell, flags.Split(' '));
         Assert.Equal(1, exit);
         Assert.Contains(says, Assert.Single(said.Trim().Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("etcdctl", "etcd's own works with the store")]
+    [InlineData("nothing", "next: kapell --help")]
+    public async Task A_command_that_is_none_is_not_said_to_have_help(string command, string says)
+    {
+        (int exit, string said) = await ProgramRun.CompleteAsync(Programs.Kapell, [command], "", Cancellation);
+        Assert.Equal(2, exit);
+        Assert.Contains(says, said, StringComparison.Ordinal);
+        Assert.DoesNotContain(command + " --help", said, StringComparison.Ordinal);
     }
 
     [Theory]
