@@ -140,7 +140,7 @@ public sealed class EtcdutlCommand
     {
         FlagSet flags = new("etcdutl snapshot restore FILE", "Restores a saved snapshot, of etcd or of Kapell, to a data directory of Kapell.");
         FlagValue<string> data = flags.String("data-dir", "", "Path to the output data directory (default ${name}.etcd).");
-        FlagValue<string> wal = flags.String("wal-dir", "", "Not supported: the log lies in the data directory.");
+        FlagValue<string> wal = flags.String("wal-dir", "", "Path to the WAL directory (use --data-dir if none given).");
         FlagValue<string> name = flags.String("name", "default", "Human-readable name for this member.");
         FlagValue<string> cluster = flags.String("initial-cluster", "default=http://localhost:2380", "Initial cluster configuration for restore bootstrap.");
         FlagValue<string> token = flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during restore bootstrap.");
@@ -160,15 +160,11 @@ public sealed class EtcdutlCommand
             throw new FlagException("--mark-compacted required if --revision-bump > 0");
         }
 
-        if (wal.Value.Length > 0)
-        {
-            throw new FlagException("--wal-dir is not supported: the log lies in --data-dir; mount the fast disk there");
-        }
-
         await Task.Run(() => SnapshotRestore.Run(new FileDisk(), new RestoreSettings
         {
             SnapshotPath = file,
             DataDirectory = data.Value.Length > 0 ? data.Value : name.Value + ".etcd",
+            WalDirectory = wal.Value.Length > 0 ? wal.Value : null,
             Name = name.Value,
             PeerUrls = urls.Value,
             InitialCluster = ParseCluster(cluster.Value),
