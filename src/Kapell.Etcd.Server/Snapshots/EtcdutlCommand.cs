@@ -23,6 +23,7 @@ public sealed class EtcdutlCommand
           etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
           etcdutl hashkv FILE [flags]             the hash over the history in it
           etcdutl log --data-dir DIR [flags]      what stands in a member's log
+          etcdutl verify --data-dir DIR [flags]   whether all files of a member are whole and agree
           etcdutl defrag --data-dir DIR           has nothing to do, and says so
           etcdutl completion SHELL                a script with which bash, zsh, fish or powershell completes its words
           etcdutl version
@@ -46,6 +47,7 @@ public sealed class EtcdutlCommand
             ["restore", ..] => ("restore", 1),
             ["hashkv", ..] => ("hashkv", 1),
             ["log", ..] => ("log", 1),
+            ["verify", ..] => ("verify", 1),
             ["defrag", ..] => ("defrag", 1),
             ["completion", ..] => ("completion", 1),
             ["version", ..] => ("version", 1),
@@ -81,6 +83,8 @@ public sealed class EtcdutlCommand
                 return await HashAsync(rest);
             case "log":
                 return await LogPrinter.RunAsync(rest, _output, _errors);
+            case "verify":
+                return await VerifyCommand.RunAsync(rest, _output, _errors);
             case "defrag":
                 return await DefragAsync(rest);
             case "completion":
@@ -92,10 +96,13 @@ public sealed class EtcdutlCommand
                 return 0;
             default:
                 bool help = all.Count == 0 || all[0] is "help" or "--help" or "-h";
-                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{string.Join(' ', all)}\" for \"etcdutl\"");
+                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{Unknown(all)}\" for \"etcdutl\"");
                 return help ? 0 : BadArguments;
         }
     }
+
+    /// <summary>The word that is no command: of a group's, the second.</summary>
+    private static string Unknown(IReadOnlyList<string> all) => all is ["snapshot", [not '-', ..], ..] ? $"snapshot {all[1]}" : all[0];
 
     /// <summary>The flag that all commands share may stand before the command, as in cobra's programs.</summary>
     private static IReadOnlyList<string> CommandFirst(IReadOnlyList<string> args)
