@@ -26,7 +26,7 @@ internal static class HelpText
           member replace      a dead voting member by a new one
 
         Files of a store that is not running:
-          etcdutl             restore or look at a snapshot that etcdctl saved; restore a backup to a point in time
+          etcdutl             restore or look at a snapshot that etcdctl saved; restore a backup to a point in time; verify files
 
         Every command has --help.
 

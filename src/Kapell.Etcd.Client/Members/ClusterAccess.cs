@@ -1,3 +1,4 @@
+using System.Globalization;
 using Grpc.Core;
 using Kapell.Etcd.Protocol;
 
@@ -68,15 +69,20 @@ internal sealed class ClusterAccess : IDisposable
     /// <summary>What may be asked twice goes to one endpoint after another until one answers.</summary>
     private async Task<T> AskAsync<T>(Func<CallInvoker, CallOptions, AsyncUnaryCall<T>> call, CancellationToken cancellation)
     {
+        List<string> failures = [];
         for (int left = _connections.Count; ; left--)
         {
             try
             {
                 return await CallAsync(call, cancellation);
             }
-            catch (RpcException e) when (left > 1 && e.StatusCode is (StatusCode.Unavailable or StatusCode.DeadlineExceeded))
+            catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
             {
-                continue;
+                failures.Add(e.Status.Detail);
+                if (left <= 1)
+                {
+                    throw new RpcException(new Status(e.StatusCode, string.Join("; ", failures), e.Status.DebugException));
+                }
             }
         }
     }
@@ -91,9 +97,16 @@ internal sealed class ClusterAccess : IDisposable
         catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.DeadlineExceeded)
         {
             _connections.LeaveFailed(connection);
-            throw;
+            throw new RpcException(new Status(e.StatusCode, $"{connection.Channel.Target}: {ReasonOf(e.Status)}", e.Status.DebugException), e.Trailers);
         }
     }
+
+    // What gRPC says of an endpoint where nobody listens names neither it nor what the socket said.
+    private string ReasonOf(Status status) =>
+        status.StatusCode == StatusCode.DeadlineExceeded && status.Detail.Length == 0
+            ? string.Create(CultureInfo.InvariantCulture, $"no answer within {_options.CallTimeout.TotalSeconds:0.#} s")
+        : status.DebugException?.GetBaseException() is { } cause ? cause.Message
+        : status.Detail;
 
     private async Task<bool> AnswersAsync(Member member, CancellationToken cancellation)
     {

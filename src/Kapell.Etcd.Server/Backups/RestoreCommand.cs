@@ -17,6 +17,7 @@ internal static class RestoreCommand
         FlagValue<long> revision = flags.Long("to-revision", 0, "Restore the content as of this revision.");
         FlagValue<string> time = flags.String("to-time", "", "Restore the content as of this time, such as 2026-11-27T08:15:30Z; without a zone it is UTC.");
         FlagValue<string> data = flags.String("data-dir", "", "Path to the output data directory (default ${name}.etcd).");
+        FlagValue<string> wal = flags.String("wal-dir", "", "Path to the WAL directory (use --data-dir if none given).");
         FlagValue<string> name = flags.String("name", "default", "Human-readable name for this member.");
         FlagValue<string> cluster = flags.String("initial-cluster", "", "Members of the new cluster, name=peer-url, comma-separated (default: this one alone).");
         FlagValue<string> token = flags.String("initial-cluster-token", "etcd-cluster", "Token of the new cluster.");
@@ -37,6 +38,7 @@ internal static class RestoreCommand
         RestoreSettings settings = new()
         {
             DataDirectory = data.Value.Length > 0 ? data.Value : name.Value + ".etcd",
+            WalDirectory = wal.Value.Length > 0 ? wal.Value : null,
             Name = name.Value,
             PeerUrls = urls.Value,
             InitialCluster = EtcdutlCommand.ParseCluster(cluster.Value.Length > 0 ? cluster.Value : string.Join(',', urls.Value.Select(u => $"{name.Value}={u}"))),

@@ -126,31 +126,7 @@ internal static class ReplicaLoader
             logHead.Identity = identity;
         }
 
-        bool isNew = content.Identity is null;
-        if (isNew)
-        {
-            // A first start that did not come to its end promised nothing to anybody. One that goes beyond that has lost its beginning.
-            if (head is not null || content.State.Term.Value > 1 || !content.State.Vote.IsNone)
-            {
-                throw new CorruptLogException(settings.WalDirectory, 0, "it does not say whose it is, and it is not of a first start");
-            }
-
-            content.Clear();
-        }
-
-        content.Verify(damaged, settings.WalDirectory);
-        if (isNew && settings.Founding is null)
-        {
-            throw new InvalidDataException(
-                $"{settings.WalDirectory} holds a log that was begun and never says whose it is; remove {settings.DataDirectory} and start anew");
-        }
-
-        if (head is not null && head.ClusterId != cluster)
-        {
-            throw new InvalidDataException(
-                $"{settings.CheckpointDirectory} is of cluster {head.ClusterId:x}, the log beside it of cluster {cluster:x}");
-        }
-
+        bool isNew = content.Judge(head, damaged, settings);
         if (settings.ForceNewCluster && !isNew)
         {
             content.BeAlone(new MemberId(self), head, log);
@@ -227,7 +203,7 @@ internal static class ReplicaLoader
     }
 
     /// <summary>What the log says, after the checkpoint.</summary>
-    private sealed class LogContent(ulong checkpointIndex, ulong checkpointTerm)
+    internal sealed class LogContent(ulong checkpointIndex, ulong checkpointTerm)
     {
         // Null: the log says nothing of it.
         private ulong? _termAtCheckpoint;
@@ -238,10 +214,34 @@ internal static class ReplicaLoader
 
         public (ulong Cluster, ulong Member)? Identity { get; private set; }
 
-        public void Clear()
+        /// <summary>Whether log and checkpoint are of one member and make one history.</summary>
+        /// <param name="damaged">Checkpoints that are, for when what is missing was in them.</param>
+        /// <returns>Whether it is of a first start that did not come to its end.</returns>
+        /// <exception cref="IOException">They do not, or something is missing.</exception>
+        public bool Judge(CheckpointHead? head, IReadOnlyList<CorruptLogException> damaged, ReplicaSettings settings)
         {
-            Entries.Clear();
-            State = default;
+            bool isNew = Identity is null;
+            if (isNew)
+            {
+                // A first start that did not come to its end promised nothing to anybody. One that goes beyond that has lost its beginning.
+                if (head is not null || State.Term.Value > 1 || !State.Vote.IsNone)
+                {
+                    throw new CorruptLogException(settings.WalDirectory, 0, "it does not say whose it is, and it is not of a first start");
+                }
+
+                Entries.Clear();
+                State = default;
+            }
+
+            Verify(damaged, settings.WalDirectory);
+            if (isNew && settings.Founding is null)
+            {
+                throw new InvalidDataException(
+                    $"{settings.WalDirectory} holds a log that was begun and never says whose it is; remove {settings.DataDirectory} and start anew");
+            }
+
+            return head is null || Identity is not { } identity || head.ClusterId == identity.Cluster ? isNew : throw new InvalidDataException(
+                $"{settings.CheckpointDirectory} is of cluster {head.ClusterId:x}, the log beside it of cluster {identity.Cluster:x}");
         }
 
         /// <summary>Adds what makes this member the only one, on the disk too, and counts all before it as committed.</summary>
@@ -282,7 +282,7 @@ internal static class ReplicaLoader
             }
         }
 
-        public void Verify(IReadOnlyList<CorruptLogException> damaged, string directory)
+        private void Verify(IReadOnlyList<CorruptLogException> damaged, string directory)
         {
             if (_termAtCheckpoint is { } term && term != checkpointTerm)
             {

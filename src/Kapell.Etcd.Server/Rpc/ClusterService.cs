@@ -59,9 +59,11 @@ public sealed class ClusterService(
 
     public override async Task<MemberUpdateResponse> MemberUpdate(MemberUpdateRequest request, ServerCallContext context)
     {
+        // Who asks and whom it is about come first, as in etcd, which then takes any address, or none; here they must be some.
+        await authenticator.RequireAdministratorAsync(context);
+        Refuse(Members().Any(m => m.ID == request.ID) ? null : EtcdError.MemberNotFound);
         Member update = new() { ID = request.ID };
         update.PeerURLs.AddRange(Urls(request.PeerURLs));
-        await authenticator.RequireAdministratorAsync(context);
         await proposer.ProposeAsync(CommandKind.MemberUpdate, update, growth: 0, context);
         MemberUpdateResponse response = new() { Header = host.Header.ToMessage(0) };
         response.Members.AddRange(Members());

@@ -33,22 +33,16 @@ public sealed class MembershipRules(ReplicaHost host, bool strict, Func<ulong, T
     /// <param name="replaced">The voter in whose place a learner comes, as <c>kapell member replace</c> says; 0: nobody's.</param>
     public EtcdError? JudgeAdd(Member member, ulong replaced = 0)
     {
+        // Whether the cluster is well comes first, as in etcd, which asks the rest when the change is applied.
         Member[] members = Members();
-        if (members.Any(m => m.PeerURLs.Intersect(member.PeerURLs, StringComparer.Ordinal).Any()))
-        {
-            return EtcdError.PeerUrlExists;
-        }
+        return (strict ? JudgeHealth(members, member, replaced) : null)
+            ?? (members.Any(m => m.PeerURLs.Intersect(member.PeerURLs, StringComparer.Ordinal).Any()) ? EtcdError.PeerUrlExists
+                : member.IsLearner && members.Count(static m => m.IsLearner) >= host.LearnersMax ? EtcdError.TooManyLearners
+                : null);
+    }
 
-        if (member.IsLearner && members.Count(static m => m.IsLearner) >= host.LearnersMax)
-        {
-            return EtcdError.TooManyLearners;
-        }
-
-        if (!strict)
-        {
-            return null;
-        }
-
+    private EtcdError? JudgeHealth(Member[] members, Member member, ulong replaced)
+    {
         Member[] voters = [.. members.Where(static m => !m.IsLearner)];
         int started = voters.Count(IsStarted);
         int quorumAfter = ((voters.Length + 1) / 2) + 1;

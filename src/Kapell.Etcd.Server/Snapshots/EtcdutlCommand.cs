@@ -23,6 +23,7 @@ public sealed class EtcdutlCommand
           etcdutl snapshot status FILE [flags]    hash, revision, keys and size of a saved snapshot
           etcdutl hashkv FILE [flags]             the hash over the history in it
           etcdutl log --data-dir DIR [flags]      what stands in a member's log
+          etcdutl verify --data-dir DIR [flags]   whether all files of a member are whole and agree
           etcdutl defrag --data-dir DIR           has nothing to do, and says so
           etcdutl completion SHELL                a script with which bash, zsh, fish or powershell completes its words
           etcdutl version
@@ -46,6 +47,7 @@ public sealed class EtcdutlCommand
             ["restore", ..] => ("restore", 1),
             ["hashkv", ..] => ("hashkv", 1),
             ["log", ..] => ("log", 1),
+            ["verify", ..] => ("verify", 1),
             ["defrag", ..] => ("defrag", 1),
             ["completion", ..] => ("completion", 1),
             ["version", ..] => ("version", 1),
@@ -81,6 +83,8 @@ public sealed class EtcdutlCommand
                 return await HashAsync(rest);
             case "log":
                 return await LogPrinter.RunAsync(rest, _output, _errors);
+            case "verify":
+                return await VerifyCommand.RunAsync(rest, _output, _errors);
             case "defrag":
                 return await DefragAsync(rest);
             case "completion":
@@ -92,10 +96,13 @@ public sealed class EtcdutlCommand
                 return 0;
             default:
                 bool help = all.Count == 0 || all[0] is "help" or "--help" or "-h";
-                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{string.Join(' ', all)}\" for \"etcdutl\"");
+                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{Unknown(all)}\" for \"etcdutl\"");
                 return help ? 0 : BadArguments;
         }
     }
+
+    /// <summary>The word that is no command: of a group's, the second.</summary>
+    private static string Unknown(IReadOnlyList<string> all) => all is ["snapshot", [not '-', ..], ..] ? $"snapshot {all[1]}" : all[0];
 
     /// <summary>The flag that all commands share may stand before the command, as in cobra's programs.</summary>
     private static IReadOnlyList<string> CommandFirst(IReadOnlyList<string> args)
@@ -140,7 +147,7 @@ public sealed class EtcdutlCommand
     {
         FlagSet flags = new("etcdutl snapshot restore FILE", "Restores a saved snapshot, of etcd or of Kapell, to a data directory of Kapell.");
         FlagValue<string> data = flags.String("data-dir", "", "Path to the output data directory (default ${name}.etcd).");
-        FlagValue<string> wal = flags.String("wal-dir", "", "Not supported: the log lies in the data directory.");
+        FlagValue<string> wal = flags.String("wal-dir", "", "Path to the WAL directory (use --data-dir if none given).");
         FlagValue<string> name = flags.String("name", "default", "Human-readable name for this member.");
         FlagValue<string> cluster = flags.String("initial-cluster", "default=http://localhost:2380", "Initial cluster configuration for restore bootstrap.");
         FlagValue<string> token = flags.String("initial-cluster-token", "etcd-cluster", "Initial cluster token for the etcd cluster during restore bootstrap.");
@@ -160,15 +167,11 @@ public sealed class EtcdutlCommand
             throw new FlagException("--mark-compacted required if --revision-bump > 0");
         }
 
-        if (wal.Value.Length > 0)
-        {
-            throw new FlagException("--wal-dir is not supported: the log lies in --data-dir; mount the fast disk there");
-        }
-
         await Task.Run(() => SnapshotRestore.Run(new FileDisk(), new RestoreSettings
         {
             SnapshotPath = file,
             DataDirectory = data.Value.Length > 0 ? data.Value : name.Value + ".etcd",
+            WalDirectory = wal.Value.Length > 0 ? wal.Value : null,
             Name = name.Value,
             PeerUrls = urls.Value,
             InitialCluster = ParseCluster(cluster.Value),

@@ -3,7 +3,7 @@ namespace Kapell.Etcd.Server.Snapshots;
 /// <summary>Scripts with which a shell completes the words of <c>etcdutl</c>. etcd: etcdutl/completion_commmand.go</summary>
 internal static class EtcdutlCompletion
 {
-    private const string Commands = "completion defrag hashkv help log restore snapshot version";
+    private const string Commands = "completion defrag hashkv help log restore snapshot verify version";
     private const string Shells = "bash zsh fish powershell";
 
     private const string Bash = $$"""

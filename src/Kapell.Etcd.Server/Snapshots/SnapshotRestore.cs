@@ -16,6 +16,9 @@ internal sealed record RestoreSettings
 
     public required string DataDirectory { get; init; }
 
+    /// <summary>Null: the log goes to the data directory.</summary>
+    public string? WalDirectory { get; init; }
+
     public required string Name { get; init; }
 
     public required IReadOnlyList<string> PeerUrls { get; init; }
@@ -60,6 +63,11 @@ internal static class SnapshotRestore
             throw new InvalidDataException($"data-dir \"{settings.DataDirectory}\" not empty or could not be read");
         }
 
+        if (Directory.Exists(settings.WalDirectory) && Directory.EnumerateFileSystemEntries(settings.WalDirectory).Any())
+        {
+            throw new InvalidDataException($"wal-dir \"{settings.WalDirectory}\" not empty or could not be read");
+        }
+
         IReadOnlyList<string> urls = settings.InitialCluster.FirstOrDefault(m => m.Name == settings.Name).Urls
             ?? throw new InvalidDataException($"couldn't find local name \"{settings.Name}\" in the initial cluster configuration");
         if (!urls.Order(StringComparer.Ordinal).SequenceEqual(settings.PeerUrls.Order(StringComparer.Ordinal)))
@@ -91,9 +99,15 @@ internal static class SnapshotRestore
         CheckpointHead head = new() { ClusterId = cluster, Index = (ulong)members.Count, Term = FirstTerm, Auth = auth };
         head.Voters.AddRange(members.Select(static m => m.ID));
         head.Members.AddRange(members);
-        ReplicaSettings directories = new() { DataDirectory = settings.DataDirectory };
+        ReplicaSettings directories = new() { DataDirectory = settings.DataDirectory, DedicatedWalDirectory = settings.WalDirectory };
         disk.CreateDirectory(settings.DataDirectory);
         using DirectoryLock directoryLock = DirectoryLock.Acquire(settings.DataDirectory);
+        if (settings.ClusterToken != EtcdFlags.TokenDefault)
+        {
+            // Who named none may name one at the start, as scripts for etcd do.
+            FoundingToken.Write(disk, settings.DataDirectory, settings.ClusterToken);
+        }
+
         LogHead log = new() { Identity = (cluster, self), State = new HardState(new Term(FirstTerm), MemberId.None, new LogIndex(head.Index)) };
         MemberFiles.Write(disk, (directories.CheckpointDirectory, directories.WalDirectory), directories.SegmentBytes, head, store, log, []);
     }

@@ -324,6 +324,19 @@ public sealed class ClusterTests
         await cluster.ConvergesAsync();
     }
 
+    [Theory]
+    [MemberData(nameof(StorePair.Both), MemberType = typeof(StorePair))]
+    public async Task Whom_a_change_is_about_is_looked_for_before_its_addresses(StoreKind kind)
+    {
+        using StoreClient store = new(await StoreProcess.StartAsync(kind, Cancellation));
+        const string unknown = "NotFound: etcdserver: member not found";
+        Assert.Equal(unknown, await StoreClient.RefusalAsync(store.Cluster.MemberUpdateAsync(new MemberUpdateRequest { ID = 1 })));
+        Assert.Equal(unknown, await StoreClient.RefusalAsync(store.Cluster.MemberUpdateAsync(new MemberUpdateRequest { ID = 1, PeerURLs = { "nonsense" } })));
+        Assert.Equal(unknown, await StoreClient.RefusalAsync(store.Cluster.MemberRemoveAsync(new MemberRemoveRequest { ID = 1 })));
+        Assert.Equal(unknown, await StoreClient.RefusalAsync(store.Cluster.MemberPromoteAsync(new MemberPromoteRequest { ID = 1 })));
+        Assert.Equal("InvalidArgument: etcdserver: given member URLs are invalid", await StoreClient.RefusalAsync(store.Cluster.MemberAddAsync(new MemberAddRequest())));
+    }
+
     [Fact]
     public async Task A_directory_of_another_cluster_is_not_run_in_silence()
     {

@@ -184,6 +184,40 @@ public sealed class SnapshotTests
         Assert.Equal(("2", before), (pair.Value.ToStringUtf8(), pair.ModRevision));
     }
 
+    [Fact]
+    public async Task A_restored_member_has_its_log_where_it_was_wanted_and_runs_with_its_token_only()
+    {
+        using Scratch scratch = new();
+        HashKVResponse saved;
+        using (StoreClient store = new(await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation)))
+        {
+            await store.PutAsync("a", "1");
+            saved = await HashAsync(store);
+            await File.WriteAllBytesAsync(scratch.File, await SaveAsync(store), Cancellation);
+        }
+
+        string wal = Path.Combine(scratch.Folder, "wal");
+        await EtcdutlAsync(0, "snapshot", "restore", scratch.File, "--data-dir", scratch.Data, "--wal-dir", wal, "--initial-cluster-token", "mine");
+        Assert.Contains("wal-dir", await EtcdutlAsync(1, "snapshot", "restore", scratch.File, "--data-dir", scratch.Data + "2", "--wal-dir", wal), StringComparison.Ordinal);
+        Assert.Contains($"hash {saved.Hash}", await EtcdutlAsync(0, "verify", "--data-dir", scratch.Data, "--wal-dir", wal), StringComparison.Ordinal);
+        (int code, string said) = await ProgramRun.CompleteAsync(
+            Programs.Kapell, ["etcd", "--data-dir", scratch.Data, "--wal-dir", wal, "--initial-cluster-token", "other"], "", Cancellation);
+        Assert.NotEqual(0, code);
+        Assert.Contains("founded with --initial-cluster-token=mine, not other", said, StringComparison.Ordinal);
+        using (StoreClient restored = new(await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation, scratch.Data, "--wal-dir", wal, "--initial-cluster-token", "mine")))
+        {
+            Assert.Equal("1", (await restored.GetAsync("a")).Kvs[0].Value.ToStringUtf8());
+            Assert.Contains("is in use by process", await EtcdutlAsync(1, "verify", "--data-dir", scratch.Data, "--wal-dir", wal), StringComparison.Ordinal);
+            await restored.PutAsync("b", "2");
+            saved = await HashAsync(restored);
+            restored.Process.Kill();
+        }
+
+        // What it has written since is in the log.
+        said = await EtcdutlAsync(0, "verify", "--data-dir", scratch.Data, "--wal-dir", wal);
+        Assert.Contains($"revision {saved.HashRevision}, compacted 0, 2 keys, hash {saved.Hash}", said, StringComparison.Ordinal);
+    }
+
     private static RangeRequest Everything(long revision) =>
         new() { Key = ByteString.CopyFrom(0), RangeEnd = ByteString.CopyFrom(0), Revision = revision };
 

@@ -29,6 +29,17 @@ public sealed class EtcdutlTests
         Assert.Contains(says, said.ToString(), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("check --data-dir rs/a", "Error: unknown command \"check\" for \"etcdutl\"")]
+    [InlineData("snapshot check --data-dir rs/a", "Error: unknown command \"snapshot check\" for \"etcdutl\"")]
+    [InlineData("snapshot --data-dir rs/a", "Error: unknown command \"snapshot\" for \"etcdutl\"")]
+    public async Task Of_an_unknown_command_only_the_word_is_named(string line, string says)
+    {
+        using StringWriter said = new();
+        Assert.Equal(128, await new EtcdutlCommand(TextWriter.Null, said).RunAsync(line.Split(' ')));
+        Assert.Equal(says, said.ToString().Trim());
+    }
+
     [Fact]
     public async Task Defrag_looks_for_a_member()
     {
