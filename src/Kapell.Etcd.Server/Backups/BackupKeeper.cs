@@ -24,6 +24,10 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     private static readonly TimeSpan AfterFailure = TimeSpan.FromSeconds(10);
 
     private readonly string _directory = BackupPlace.MemberDirectory(settings.Directory, host.Replica.ClusterId, host.Replica.Raft.Id.Value);
+
+    // Before the host is started: what is applied begins behind the one, and what was applied in an earlier life ends before the other.
+    private readonly LogPosition _startedAt = host.Replica.AppliedPosition;
+    private readonly ulong _startedWith = host.Replica.Raft.LastIndex.Value;
     private readonly ConcurrentQueue<Batch> _waiting = new();
     private readonly CancellationTokenSource _stopping = new();
     private long _waitingBytes;
@@ -31,7 +35,12 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     private OpenBackup? _current; // Of the loop, as all below.
     private OpenBackup? _next;
     private Task<BackupInfo>? _writing;
-    private long _marked;
+    private Task<EtcdError?>? _barrier;
+    private long _barrierBegan;
+    private BackupHistory? _history;
+    private bool _unsure; // The end of the current one was not compared yet: nothing may go behind it.
+    private ulong _wholeTerm; // Of the whole backup that is compared.
+    private readonly HashSet<string> _unreadable = [];
     private DateTimeOffset _taken;
     private Task _loop = Task.CompletedTask;
     private long _reachesSeconds;
@@ -104,12 +113,13 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     private async Task TurnAsync()
     {
         Drain();
+        await MarkAsync();
         if (_writing is { IsCompleted: true })
         {
             await FinishAsync();
         }
 
-        bool due = _current is null || host.Time.GetUtcNow() - _taken >= settings.Interval;
+        bool due = _current is null || (!_unsure && host.Time.GetUtcNow() - _taken >= settings.Interval);
         if (due && _writing is null)
         {
             await BeginAsync();
@@ -121,52 +131,165 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
     {
         disk.CreateDirectory(settings.Directory);
         disk.CreateDirectory(_directory);
-        if (BackupPlace.Of(_directory).LastOrDefault(static p => p.IsFinished) is { } newest)
+        _history = BackupHistory.Of(_directory)[^1];
+        if (BackupPlace.Of(_history.Directory).LastOrDefault(static p => p.IsFinished) is not { } newest)
         {
-            _taken = newest.ReadInfo().TakenAt;
+            return;
+        }
+
+        BackupInfo info;
+        try
+        {
+            info = newest.ReadInfo();
             _current = OpenBackup.GoOn(disk, newest);
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            // Whether we could go on with it is not known, and will not be.
+            BeginHistory(e is CorruptLogException damage ? $"{damage.File} is damaged at offset {damage.Offset}: {damage.Reason}" : e.Message);
+            return;
+        }
+
+        ulong last = _current.Last;
+        ulong begin = _startedAt.Index.Value;
+        if (last > _startedWith)
+        {
+            BeginHistory($"that goes up to entry {last}, this member only had entries up to {_startedWith}");
+        }
+        else if (last < begin || (last == begin && last == info.Index && info.Term != _startedAt.Term.Value))
+        {
+            BeginHistory($"that ends with entry {last}, and this member begins with the content at entry {begin}");
+        }
+        else
+        {
+            (_unsure, _wholeTerm) = (last > begin, info.Term);
+            _taken = info.TakenAt;
             Interlocked.Exchange(ref _takenSeconds, _taken.ToUnixTimeSeconds());
         }
     }
 
+    /// <summary>What comes now has nothing to do with what is there, as far as can be told.</summary>
+    private void BeginHistory(string reason)
+    {
+        string before = _history!.Directory;
+        _current?.Dispose();
+        (_current, _unsure) = (null, false);
+        _history = _history.Next(_directory, host.Time.GetUtcNow());
+        CareLog.BackupHistoryBegun(logger, _history.Directory, before, reason);
+    }
+
     private void Drain()
     {
-        // Before the last look for batches: whatever is not seen below is applied later than this.
-        long now = host.Time.GetUtcNow().ToUnixTimeMilliseconds();
         while (_waiting.TryDequeue(out Batch? batch))
         {
             Interlocked.Add(ref _waitingBytes, -batch.Bytes);
             Append(batch);
         }
 
-        if (now - _marked >= IdleMark.TotalMilliseconds)
-        {
-            // So that a time at which nothing happened can be restored too.
-            _marked = now;
-            _current?.Mark(now);
-            _next?.Mark(now);
-        }
-
         _current?.Sync();
         _next?.Sync();
-        if (_current is not null)
-        {
-            Interlocked.Exchange(ref _reachesSeconds, now / 1000);
-        }
     }
 
     private void Append(Batch batch)
     {
+        if (_unsure)
+        {
+            Compare(batch.Entries);
+        }
+
         if (_current is not null && !_current.TryAppend(batch.Entries, batch.Time))
         {
-            CareLog.BackupGap(logger, _current.Last, batch.Entries[0].Index.Value);
-            _current.Dispose();
-            _current = null;
+            GiveUpCurrent(batch.Entries[0].Index.Value);
         }
 
         if (_next is not null && !_next.TryAppend(batch.Entries, batch.Time))
         {
-            throw new IOException("the place for backups is too slow for what is written: entries were left out");
+            throw TooSlow();
+        }
+    }
+
+    private void Compare(IReadOnlyList<Entry> entries)
+    {
+        ulong last = _current!.Last;
+        if (entries[0].Index.Value > last)
+        {
+            BeginHistory($"that ends with entry {last}, which could not be compared");
+        }
+        else if (entries[^1].Index.Value >= last)
+        {
+            _unsure = false;
+            if (!_current.EndsWith(entries[(int)(last - entries[0].Index.Value)], _wholeTerm))
+            {
+                BeginHistory($"that ends with entry {last}, which is another here");
+            }
+        }
+    }
+
+    private void GiveUpCurrent(ulong next)
+    {
+        CareLog.BackupGap(logger, _current!.Last, next);
+        _current.Dispose();
+        _current = null;
+    }
+
+    private static IOException TooSlow() => new("the place for backups is too slow for what is written: entries were left out");
+
+    /// <summary>
+    /// So that a time at which nothing happened can be restored too. That nothing else was acknowledged until then only a read barrier
+    /// says which began then: a member that is cut off, lags or has just started does not know.
+    /// </summary>
+    private async Task MarkAsync()
+    {
+        if (_barrier is { IsCompleted: true } asked)
+        {
+            _barrier = null;
+            if (asked.IsCompletedSuccessfully && await asked is null)
+            {
+                // In a turn: what was applied until then waits for us, or was left out.
+                ulong applied = await host.OwnAsync(static r => r.AppliedPosition.Index.Value, _stopping.Token);
+                Drain();
+                MarkUntil(_barrierBegan, applied);
+            }
+        }
+
+        long now = host.Time.GetUtcNow().ToUnixTimeMilliseconds();
+        if (_barrier is null && Math.Abs(now - _barrierBegan) >= IdleMark.TotalMilliseconds)
+        {
+            _barrierBegan = now;
+            _barrier = host.ReadBarrierAsync(_stopping.Token);
+        }
+    }
+
+    private void MarkUntil(long time, ulong applied)
+    {
+        if (_unsure)
+        {
+            if (applied < _current!.Last)
+            {
+                return;
+            }
+
+            BeginHistory($"that ends with entry {_current.Last}, which could not be compared");
+        }
+
+        if (_current is not null && _current.Last < applied)
+        {
+            // Left out with nothing after it, or a checkpoint of the leader took the place of the store.
+            GiveUpCurrent(applied);
+        }
+
+        if (_next is not null && _next.Last < applied)
+        {
+            throw TooSlow();
+        }
+
+        _current?.Mark(time);
+        _next?.Mark(time);
+        _current?.Sync();
+        _next?.Sync();
+        if (_current is not null)
+        {
+            Interlocked.Exchange(ref _reachesSeconds, time / 1000);
         }
     }
 
@@ -175,18 +298,19 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
         (CheckpointHead head, MvccStore store, CheckpointSource source) = await host.OwnAsync(
             static r => (Head: CheckpointContent.HeadOf(r), r.Applier.Store, Source: r.Applier.Store.BeginCheckpoint()), static begun => begun.Source.End(), _stopping.Token);
         DateTimeOffset now = host.Time.GetUtcNow();
-        BackupPlace place = BackupPlace.New(_directory, head.Index);
+        BackupPlace place = BackupPlace.New(_history!.Directory, head.Index);
         try
         {
-            if (place.IsFinished)
+            if (place.IsFinished && GoesOn(place))
             {
                 // Nothing has happened since: the one that is there will do.
                 _taken = now;
-                _current ??= OpenBackup.GoOn(disk, place);
                 host.PostOwned(source.End);
                 return;
             }
 
+            place = BackupPlace.New(_history.Directory, head.Index);
+            disk.CreateDirectory(_history.Directory);
             DeleteFolder(place);
             _next = OpenBackup.Begin(disk, place);
         }
@@ -197,6 +321,21 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
         }
 
         _writing = Task.Run(() => Write(place, head, store, source, now), CancellationToken.None);
+    }
+
+    private bool GoesOn(BackupPlace place)
+    {
+        try
+        {
+            _current ??= OpenBackup.GoOn(disk, place);
+            return true;
+        }
+        catch (Exception e) when (e is CorruptLogException or InvalidDataException)
+        {
+            // What is good of it stays: there is none instead of it yet.
+            BeginHistory(e.Message);
+            return false;
+        }
     }
 
     private BackupInfo Write(BackupPlace place, CheckpointHead head, MvccStore store, CheckpointSource source, DateTimeOffset now)
@@ -235,21 +374,67 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
         DeleteOld();
     }
 
-    /// <summary>One may go when the next was taken before the time that must still be restorable.</summary>
+    /// <summary>One may go when the next, of whatever history, was taken before the time that must still be restorable.</summary>
     private void DeleteOld()
     {
         DateTimeOffset boundary = host.Time.GetUtcNow() - settings.Retention;
-        BackupPlace[] places = [.. BackupPlace.Of(_directory)];
-        BackupPlace[] finished = [.. places.Where(static p => p.IsFinished)];
-        foreach (BackupPlace unfinished in places.Except(finished).Where(p => p.Index < _current!.Place.Index))
+        List<(BackupPlace Place, DateTimeOffset TakenAt)> whole = [];
+        foreach (BackupHistory history in BackupHistory.Of(_directory))
         {
-            DeleteFolder(unfinished);
+            IReadOnlyList<BackupPlace> places = BackupPlace.Of(history.Directory);
+            foreach (BackupPlace place in places)
+            {
+                if (!place.IsFinished)
+                {
+                    Delete(place);
+                }
+                else if (ReadInfo(place) is { } info)
+                {
+                    whole.Add((place, info.TakenAt));
+                }
+            }
+
+            if (places.Count == 0 && history.Directory != _history!.Directory && history.Directory != _directory)
+            {
+                Attempt(history.Directory, () => Directory.Delete(history.Directory));
+            }
         }
 
-        for (int i = 0; i + 1 < finished.Length && finished[i + 1].ReadInfo().TakenAt < boundary; i++)
+        (BackupPlace Place, DateTimeOffset TakenAt)[] ordered = [.. whole.OrderBy(static w => w.TakenAt)];
+        for (int i = 0; i + 1 < ordered.Length && ordered[i + 1].TakenAt < boundary; i++)
         {
-            DeleteFolder(finished[i]);
-            CareLog.BackupDeleted(logger, finished[i].Directory);
+            if (Delete(ordered[i].Place))
+            {
+                CareLog.BackupDeleted(logger, ordered[i].Place.Directory);
+            }
+        }
+    }
+
+    private BackupInfo? ReadInfo(BackupPlace place)
+    {
+        BackupInfo? info = null;
+        Attempt(place.Directory, () => info = place.ReadInfo());
+        return info;
+    }
+
+    private bool Delete(BackupPlace place) => place.Directory != _current!.Place.Directory && Attempt(place.Directory, () => DeleteFolder(place));
+
+    /// <summary>What is wrong with an old one must not keep the new ones from being made; it is said once.</summary>
+    private bool Attempt(string directory, Action work)
+    {
+        try
+        {
+            work();
+            return true;
+        }
+        catch (Exception e) when (e is IOException or InvalidDataException or UnauthorizedAccessException)
+        {
+            if (_unreadable.Add(directory))
+            {
+                CareLog.BackupUnreadable(logger, directory, e.Message);
+            }
+
+            return false;
         }
     }
 
@@ -273,6 +458,11 @@ internal sealed class BackupKeeper(IDisk disk, BackupSettings settings, ReplicaH
         Interlocked.Increment(ref _failures);
         CareLog.BackupFailed(logger, _directory, cause.Message);
         await EndAsync();
+        if (_unsure)
+        {
+            BeginHistory("its end could not be compared");
+        }
+
         try
         {
             await Task.Delay(AfterFailure, host.Time, _stopping.Token);

@@ -13,8 +13,10 @@ namespace Kapell.Etcd.Server.Backups;
 /// <param name="Reached">Whether the log goes on up to the point, or beyond it.</param>
 /// <param name="Last">The last entry carried out.</param>
 /// <param name="Time">When that was; null when only the whole backup was used.</param>
+/// <param name="Until">The last time that the backup and its log know of.</param>
 /// <param name="EndsBecause">Why the log goes no further, with the file.</param>
-internal sealed record ReplayedBackup(BackupInfo From, Applier Content, bool Reached, ulong Last, DateTimeOffset? Time, string EndsBecause) : IDisposable
+internal sealed record ReplayedBackup(
+    BackupInfo From, Applier Content, bool Reached, ulong Last, DateTimeOffset? Time, DateTimeOffset Until, string EndsBecause) : IDisposable
 {
     public long Revision => Content.Store.Revision;
 
@@ -30,6 +32,7 @@ internal sealed class BackupReplay(IDisk disk, RestorePoint point)
     private Applier _content = new(new MvccStore(), leaseTtlSecondsMin: 1);
     private ulong _last;
     private long? _time;
+    private long _until;
     private bool _reached;
     private bool _gap;
 
@@ -43,6 +46,7 @@ internal sealed class BackupReplay(IDisk disk, RestorePoint point)
         _content.Dispose();
         _content = Load(from, info);
         _last = info.Index;
+        _until = info.TakenAt.ToUnixTimeMilliseconds();
         string ends = "";
         try
         {
@@ -63,7 +67,7 @@ internal sealed class BackupReplay(IDisk disk, RestorePoint point)
 
         bool there = _reached || point is { Revision: null, Time: null } || _content.Store.Revision == point.Revision;
         DateTimeOffset? time = _time is { } ms ? DateTimeOffset.FromUnixTimeMilliseconds(ms) : null;
-        return new ReplayedBackup(info, _content, there, _last, time, ends);
+        return new ReplayedBackup(info, _content, there, _last, time, DateTimeOffset.FromUnixTimeMilliseconds(_until), ends);
     }
 
     private Applier Load(BackupPlace place, BackupInfo info)
@@ -120,6 +124,7 @@ internal sealed class BackupReplay(IDisk disk, RestorePoint point)
             if (record.Type == BackupPlace.TimeType)
             {
                 time = BackupPlace.ToMilliseconds(record);
+                _until = Math.Max(_until, time.Value);
                 _reached = point.Time is { } until && time > until.ToUnixTimeMilliseconds();
                 return;
             }

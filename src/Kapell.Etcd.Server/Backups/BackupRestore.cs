@@ -47,11 +47,15 @@ internal static class BackupRestore
         }
     }
 
-    /// <summary>The newest whole backups first, those of every member: the first that goes up to the point is taken.</summary>
+    /// <summary>
+    /// Each member's backups are read as far as the point, and the one that goes furthest is taken. A cluster that was restored before has
+    /// several histories in its folders: the newest is meant, for a time the one that was being made then, for a revision the newest that
+    /// has it.
+    /// </summary>
     private static ReplayedBackup Find(IDisk disk, string root, RestorePoint point, Action<string> warn)
     {
-        List<(BackupPlace Place, BackupInfo Info, BackupPlace[] Later)> all = [.. Places(root, warn)];
-        if (all.Select(static a => a.Info.ClusterId).Distinct().Count() > 1)
+        List<Chain> all = [.. Chains(root, warn)];
+        if (all.SelectMany(static c => c.Wholes).Select(static a => a.Info.ClusterId).Distinct().Count() > 1)
         {
             throw new InvalidDataException($"{root} has backups of several clusters: give the folder of one member of the one that is meant");
         }
@@ -61,32 +65,73 @@ internal static class BackupRestore
             throw new InvalidDataException($"there is no whole backup in {root}");
         }
 
-        List<(BackupPlace Place, BackupInfo Info, BackupPlace[] Later)> usable = [.. all.Where(a => point.IsReachableFrom(a.Info))
-            .OrderByDescending(static a => a.Info.Revision).ThenByDescending(static a => a.Info.TakenAt)];
+        List<Chain> usable = [.. Meant(all, point).Where(c => c.Wholes.Any(w => point.IsReachableFrom(w.Info)))];
         if (usable.Count == 0)
         {
-            BackupInfo oldest = all.MinBy(static a => a.Info.TakenAt).Info;
+            BackupInfo oldest = all.SelectMany(static c => c.Wholes).MinBy(static a => a.Info.TakenAt).Info;
             throw new InvalidDataException($"{point} is before the oldest backup in {root}, which is of revision {oldest.Revision}, {RestorePoint.Show(oldest.TakenAt)}");
         }
 
-        ReplayedBackup? furthest = null;
         List<string> troubles = [];
-        foreach ((BackupPlace place, _, BackupPlace[] later) in usable)
+        Eras eras = new([.. all.Select(static c => c.History.Start)], point.Time);
+        ReplayedBackup? best = null;
+        BackupHistory? history = null;
+        bool reached = false;
+        foreach (Chain chain in usable)
         {
-            ReplayedBackup? replayed = Try(disk, point, place, later, troubles);
-            if (replayed is { Reached: true } && (point.Revision is not null || point.Time is not null || replayed.EndsBecause.Length == 0))
+            ReplayedBackup? replayed = Replay(disk, chain, point, troubles);
+            if (replayed is null)
             {
-                furthest?.Dispose();
-                troubles.ForEach(warn);
-                return replayed;
+                continue;
             }
 
-            bool better = replayed is not null && (furthest is null || replayed.Revision > furthest.Revision);
-            (better ? furthest : replayed)?.Dispose();
-            furthest = better ? replayed : furthest;
+            bool later = best is not null && point.Revision is null && eras.Of(replayed) > eras.Of(best);
+            bool same = best is null || point.Revision is not null || eras.Of(replayed) == eras.Of(best);
+            reached = later ? replayed.Reached : reached || (same && replayed.Reached);
+            bool better = best is null || later || (same && (replayed.Revision, replayed.Last).CompareTo((best.Revision, best.Last)) > 0)
+                || (point.Revision is not null && replayed.Reached);
+            (better ? best : replayed)?.Dispose();
+            (best, history) = better ? (replayed, chain.History) : (best, history);
+            if (point.Revision is not null && reached)
+            {
+                break;
+            }
         }
 
-        return Furthest(furthest, point, root, troubles, warn);
+        if (best is not null && reached && all.Any(c => c.History.Start != history!.Start))
+        {
+            warn($"{root} has several histories, since the cluster was restored or founded anew: this is of the one in {history!.Directory}");
+        }
+
+        return Furthest(best is null ? null : best with { Reached = reached }, point, root, troubles, warn);
+    }
+
+    private static IEnumerable<Chain> Meant(List<Chain> all, RestorePoint point)
+    {
+        IEnumerable<Chain> newestFirst = all.OrderByDescending(static c => c.History.Start)
+            .ThenByDescending(static c => c.Wholes.Max(static w => w.Info.Revision));
+        return point.Revision is not null ? newestFirst
+            : newestFirst.Where(c => point.Time is null || c.History.Start <= point.Time).GroupBy(static c => c.Member).Select(static g => g.First());
+    }
+
+    /// <summary>Of one member's history: the newest whole backup that can be read, and its log.</summary>
+    private static ReplayedBackup? Replay(IDisk disk, Chain chain, RestorePoint point, List<string> troubles)
+    {
+        ReplayedBackup? furthest = null;
+        foreach ((BackupPlace place, _, BackupPlace[] later) in chain.Wholes.Where(w => point.IsReachableFrom(w.Info)).Reverse())
+        {
+            ReplayedBackup? replayed = Try(disk, point, place, later, troubles);
+            bool whole = replayed is { Reached: true } && (point.Revision is not null || point.Time is not null || replayed.EndsBecause.Length == 0);
+            bool better = replayed is not null && (whole || furthest is null || replayed.Revision > furthest.Revision);
+            (better ? furthest : replayed)?.Dispose();
+            furthest = better ? replayed : furthest;
+            if (whole)
+            {
+                break;
+            }
+        }
+
+        return furthest;
     }
 
     /// <summary>No log reaches the point. As far as it goes is right when nothing else was asked for, or when the cluster was at rest then.</summary>
@@ -95,7 +140,11 @@ internal static class BackupRestore
         if (furthest is { Reached: true })
         {
             troubles.ForEach(warn);
-            warn($"the log goes no further than revision {furthest.Revision}: {furthest.EndsBecause}");
+            if (point is { Revision: null, Time: null } && furthest.EndsBecause.Length > 0)
+            {
+                warn($"the log goes no further than revision {furthest.Revision}: {furthest.EndsBecause}");
+            }
+
             return furthest;
         }
 
@@ -125,21 +174,31 @@ internal static class BackupRestore
         return null;
     }
 
-    private static IEnumerable<(BackupPlace Place, BackupInfo Info, BackupPlace[] Later)> Places(string root, Action<string> warn)
+    private static IEnumerable<Chain> Chains(string root, Action<string> warn)
     {
         if (!Directory.Exists(root))
         {
             throw new InvalidDataException($"{root} is not there");
         }
 
-        foreach (string member in (string[])[root, .. Directory.EnumerateDirectories(root).Order(StringComparer.Ordinal)])
+        IEnumerable<string> below = Directory.EnumerateDirectories(root).Where(static d => !BackupHistory.IsOne(d)).Order(StringComparer.Ordinal);
+        foreach (string member in (string[])[root, .. below])
         {
-            IReadOnlyList<BackupPlace> places = BackupPlace.Of(member);
-            for (int i = 0; i < places.Count; i++)
+            foreach (BackupHistory history in BackupHistory.Of(member))
             {
-                if (places[i].IsFinished && ReadInfo(places[i], warn) is { } info)
+                IReadOnlyList<BackupPlace> places = BackupPlace.Of(history.Directory);
+                List<(BackupPlace Place, BackupInfo Info, BackupPlace[] Later)> wholes = [];
+                for (int i = 0; i < places.Count; i++)
                 {
-                    yield return (places[i], info, [.. places.Skip(i + 1)]);
+                    if (places[i].IsFinished && ReadInfo(places[i], warn) is { } info)
+                    {
+                        wholes.Add((places[i], info, [.. places.Skip(i + 1)]));
+                    }
+                }
+
+                if (wholes.Count > 0)
+                {
+                    yield return new Chain(member, history, wholes);
                 }
             }
         }
@@ -155,6 +214,22 @@ internal static class BackupRestore
         {
             warn(e.Message);
             return null;
+        }
+    }
+
+    /// <summary>The whole backups of one history of one member, in order.</summary>
+    private sealed record Chain(string Member, BackupHistory History, IReadOnlyList<(BackupPlace Place, BackupInfo Info, BackupPlace[] Later)> Wholes);
+
+    /// <summary>
+    /// Which history a backup that is read belongs to, over all members: one that ends before another member began its next is of an older one,
+    /// though it may go further. A history that a member began for reasons of its own parts it from no member that goes on.
+    /// </summary>
+    private sealed class Eras(DateTimeOffset[] starts, DateTimeOffset? until)
+    {
+        public DateTimeOffset Of(ReplayedBackup replayed)
+        {
+            DateTimeOffset end = until is { } time && time < replayed.Until ? time : replayed.Until;
+            return starts.Where(s => s <= end).DefaultIfEmpty(DateTimeOffset.MinValue).Max();
         }
     }
 }

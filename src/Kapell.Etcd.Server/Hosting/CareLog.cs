@@ -35,4 +35,10 @@ internal static partial class CareLog
 
     [LoggerMessage(EventId = 1079, Level = LogLevel.Information, Message = "learner {Member} has caught up and becomes a voter")]
     public static partial void Promoting(ILogger logger, MemberId member);
+
+    [LoggerMessage(EventId = 1080, Level = LogLevel.Warning, Message = "what is backed up from now on goes to {Directory}, as it does not join on to {Before}: {Reason}")]
+    public static partial void BackupHistoryBegun(ILogger logger, string directory, string before, string reason);
+
+    [LoggerMessage(EventId = 1081, Level = LogLevel.Warning, Message = "backup {Directory} is left as it is and never deleted: {Reason}")]
+    public static partial void BackupUnreadable(ILogger logger, string directory, string reason);
 }

@@ -140,6 +140,32 @@ public sealed class BackupRestoreTests : IDisposable
     }
 
     [Fact]
+    public void Of_several_members_the_one_whose_log_goes_furthest_is_taken()
+    {
+        Work(5, keep: false);
+        Take(member: 2);
+        Work(20);
+        Take(member: 1, closes: false);
+        Work(5);
+        long first = _time;
+        OpenBackup died = _open[^1];
+        died.Sync();
+        died.Dispose();
+        _open.Remove(died);
+        Work(20);
+        DateTimeOffset second = DateTimeOffset.FromUnixTimeMilliseconds(_time);
+        Mark();
+        Close();
+        long newest = _history.Keys.Max();
+        Assert.Equal(newest, Restore(default, _root).Revision);
+        Assert.Equal(newest, Restore(new RestorePoint(null, second), _root).Revision);
+        long then = _history.First(h => h.Value.Time == first).Key;
+        Assert.Equal(then, Restore(new RestorePoint(null, DateTimeOffset.FromUnixTimeMilliseconds(first)), _root).Revision);
+        Assert.Equal(newest - 1, Restore(new RestorePoint(newest - 1, null), _root).Revision);
+        Assert.Empty(_warnings);
+    }
+
+    [Fact]
     public void A_log_goes_on_after_a_restart_where_it_ended()
     {
         Take();
@@ -213,11 +239,15 @@ public sealed class BackupRestoreTests : IDisposable
     private BackupInfo[] Infos() => [.. Places().Select(static p => p.ReadInfo())];
 
     /// <summary>As the keeper does it, without its threads.</summary>
-    private void Take()
+    private void Take(ulong member = 1, bool closes = true)
     {
-        Close();
+        if (closes)
+        {
+            Close();
+        }
+
         CheckpointHead head = CheckpointContent.HeadOf(_one.Replica);
-        BackupPlace place = BackupPlace.New(Member, head.Index);
+        BackupPlace place = BackupPlace.New(BackupPlace.MemberDirectory(_root, head.ClusterId, member), head.Index);
         _open.Add(OpenBackup.Begin(_disk, place));
         CheckpointSource source = _one.Store.BeginCheckpoint();
         using CheckpointWriteStream writer = CheckpointFile.Create(_disk, place.Directory, head.Index);
@@ -225,7 +255,7 @@ public sealed class BackupRestoreTests : IDisposable
         writer.Commit();
         ContentSum sum = ContentSum.Of(_one.Store, source.Revision, source.CompactRevision, static work => work());
         place.WriteInfo(_disk, new BackupInfo(
-            head.ClusterId, 1, head.Index, head.Term, source.Revision, source.CompactRevision, DateTimeOffset.FromUnixTimeMilliseconds(_time), sum));
+            head.ClusterId, member, head.Index, head.Term, source.Revision, source.CompactRevision, DateTimeOffset.FromUnixTimeMilliseconds(_time), sum));
         source.End();
         _archived = _one.Applied.Count;
     }
@@ -240,14 +270,14 @@ public sealed class BackupRestoreTests : IDisposable
         _open.Clear();
     }
 
-    private RestoredBackup Restore(RestorePoint point)
+    private RestoredBackup Restore(RestorePoint point, string? root = null)
     {
         RestoreSettings settings = new()
         {
             DataDirectory = Path.Combine(_root, "restored", $"{_restored++}"), Name = "one", PeerUrls = ["http://one:1"],
             InitialCluster = [("one", ["http://one:1"])], ClusterToken = "t",
         };
-        return BackupRestore.Run(_disk, Member, point, settings, _warnings.Add);
+        return BackupRestore.Run(_disk, root ?? Member, point, settings, _warnings.Add);
     }
 
     private static long CompactionAt(RestoredBackup restored)
