@@ -340,8 +340,7 @@ internal sealed class EtcdFlags
         CheckUrls();
         CheckShared();
         CheckDirectories();
-        if (!_fromFile && _flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls")
-)
+        if (!_fromFile && _flags.WasSet("listen-client-urls") && !_flags.WasSet("advertise-client-urls"))
         {
             throw new FlagException("--advertise-client-urls is required when --listen-client-urls is set explicitly");
         }
