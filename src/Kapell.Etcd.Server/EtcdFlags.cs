@@ -137,7 +137,9 @@ internal sealed class EtcdFlags
         _name = _flags.String("name", "default", "Human-readable name for this member.");
         _dataDir = _flags.String("data-dir", "", "Path to the data directory (default ${name}.etcd).");
         _walDir = _flags.String("wal-dir", "", "Path to the dedicated wal directory.");
-        _snapshotCount = _flags.Unsigned("snapshot-count", SnapshotCountDefault, "Number of committed transactions to trigger a checkpoint to disk, once 64 MiB or a sixteenth of the store (of a small one half, at most 128 MiB) have come too. 0 means the default.");
+        _snapshotCount = _flags.Unsigned(
+            "snapshot-count", SnapshotCountDefault,
+            "Number of committed transactions to trigger a checkpoint to disk, once 64 MiB or a sixteenth of the store (of a small one half, at most 128 MiB) have come too. 0 means the default.");
         _catchUp = _flags.Unsigned(
             "snapshot-catchup-entries", 0,
             "Number of applied entries that stay in memory for a member that lags; one that lags by more is sent a checkpoint. 0: 5000, or while a member lacks them 64 MiB or a quarter of the store; 256 while there is no other member.");
