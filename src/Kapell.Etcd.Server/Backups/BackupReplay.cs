@@ -158,9 +158,7 @@ internal sealed class BackupReplay(IDisk disk, RestorePoint point)
 
         if (entry.Kind == EntryKind.Normal && !entry.Data.IsEmpty)
         {
-            _content.EntryIndex = entry.Index.Value;
-            _content.Apply(Command.Decode(entry.Data.Span), default, wantsReply: false);
-            _content.Store.Maintain(64);
+            _content.Replay(Command.Decode(entry.Data.Span), entry.Index.Value);
         }
 
         (_last, _time) = (entry.Index.Value, time ?? _time);

@@ -68,10 +68,9 @@ internal static class ForcedMembership
             }
 
             MembershipContext context = MembershipContext.Decode(change.Context);
-            if (change.Steps.Count != 1 || members.Judge(change.Steps[0], context) is null)
+            if (members.Apply(change, context) is null)
             {
                 conf = conf.After(change) ?? throw new InvalidDataException($"log entry {entry.Index} changes the membership in a way that is impossible");
-                change.Steps.ToList().ForEach(s => members.Take(s, context.Member));
             }
         }
 

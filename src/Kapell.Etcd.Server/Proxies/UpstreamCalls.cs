@@ -27,7 +27,7 @@ internal sealed class UpstreamCalls(Upstreams upstreams)
                 upstreams.Heard(upstream);
                 return answer;
             }
-            catch (Exception e) when (e is RpcException or ObjectDisposedException && IsLost(e, options.CancellationToken))
+            catch (Exception e) when (IsLost(e, options.CancellationToken))
             {
                 last = Plain(e, upstream);
                 upstreams.Suspect(upstream, last.Status.Detail);
@@ -59,7 +59,7 @@ internal sealed class UpstreamCalls(Upstreams upstreams)
     }
 
     /// <summary>No member said this: it does not answer, or it has left the cluster and its channel was closed, with what the client library says then.</summary>
-    public static bool IsLost(Exception e, CancellationToken client) => !client.IsCancellationRequested
+    private static bool IsLost(Exception e, CancellationToken client) => !client.IsCancellationRequested
         && e is ObjectDisposedException or RpcException { StatusCode: StatusCode.Unavailable or StatusCode.Cancelled };
 
     /// <summary>The status as the member gave it, without what the client library adds; which member does not answer, and why, when it is one that does not.</summary>

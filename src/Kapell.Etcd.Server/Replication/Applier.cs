@@ -19,6 +19,8 @@ public sealed class Applier : IDisposable
     /// <summary>Of the answer to one command. While it is written nobody is served, not even with heartbeats: some tenths of a second at most.</summary>
     internal const int ReplyBytesMax = 128 << 20;
 
+    private const int ReplayedMaintenance = 64;
+
     // etcd: lease/lessor.go MaxLeaseTTL
     private const long LeaseTtlSecondsMax = 9_000_000_000;
 
@@ -66,6 +68,14 @@ public sealed class Applier : IDisposable
         ApplyOutcome outcome = CarryOut(command, header, wantsReply);
         Times?.Applied(command.Request, outcome.Error is null, began);
         return outcome;
+    }
+
+    /// <summary>As <see cref="Apply"/>, for who reads a log outside a member: nobody waits, and what compactions leave is freed on the way.</summary>
+    public void Replay(in Command command, ulong index)
+    {
+        EntryIndex = index;
+        Apply(command, default, wantsReply: false);
+        Store.Maintain(ReplayedMaintenance);
     }
 
     private ApplyOutcome CarryOut(in Command command, ReplyHeader header, bool wantsReply)

@@ -67,8 +67,24 @@ public sealed class MemberRegistry
         return step.Kind == ConfChangeKind.AddLearner && _members.Values.Count(static m => m.IsLearner) >= context.LearnersMax ? EtcdError.TooManyLearners : null;
     }
 
-    /// <summary>A change of the membership that was not refused.</summary>
-    public void Take(ConfChangeStep step, Member? member)
+    /// <summary>Judges a change as it stands in the log, and takes it when nothing speaks against it; then null.</summary>
+    /// <param name="change">Of one member, or of several, which nobody refuses.</param>
+    /// <param name="context">What came with it.</param>
+    public EtcdError? Apply(ConfChange change, MembershipContext context)
+    {
+        EtcdError? refusal = change.Steps.Count == 1 ? Judge(change.Steps[0], context) : null;
+        if (refusal is null)
+        {
+            foreach (ConfChangeStep step in change.Steps)
+            {
+                Take(step, context.Member);
+            }
+        }
+
+        return refusal;
+    }
+
+    private void Take(ConfChangeStep step, Member? member)
     {
         if (step.Kind == ConfChangeKind.Remove)
         {

@@ -321,14 +321,10 @@ public sealed class Replica : IDisposable
         }
 
         MembershipContext context = MembershipContext.Decode(change.Context);
-        EtcdError? refusal = change.Steps.Count != 1 ? null : _applier.Members.Judge(change.Steps[0], context);
+        EtcdError? refusal = _applier.Members.Apply(change, context);
         if (refusal is null)
         {
             _raft.ApplyConfChange(change);
-            foreach (ConfChangeStep step in change.Steps)
-            {
-                _applier.Members.Take(step, context.Member);
-            }
         }
 
         MembershipVersion++;

@@ -229,9 +229,9 @@ internal sealed class DirectoryCheck(IDisk disk, ReplicaSettings settings)
             }
 
             MembershipContext context = MembershipContext.Decode(change.Context);
-            foreach (ConfChangeStep step in committed && (change.Steps.Count != 1 || content.Members.Judge(change.Steps[0], context) is null) ? change.Steps : [])
+            if (committed)
             {
-                content.Members.Take(step, context.Member);
+                content.Members.Apply(change, context);
             }
         }
         else if (!entry.Data.IsEmpty)
@@ -239,9 +239,7 @@ internal sealed class DirectoryCheck(IDisk disk, ReplicaSettings settings)
             Command command = Command.Decode(entry.Data.Span);
             if (committed)
             {
-                content.EntryIndex = entry.Index.Value;
-                content.Apply(command, default, wantsReply: false);
-                content.Store.Maintain(64);
+                content.Replay(command, entry.Index.Value);
             }
         }
     }

@@ -96,7 +96,7 @@ public sealed class EtcdutlCommand
                 return 0;
             default:
                 bool help = all.Count == 0 || all[0] is "help" or "--help" or "-h";
-                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{Unknown(all)}\" for \"etcdutl\"");
+                await (help ? _output : _errors).WriteLineAsync(help ? Usage : $"Error: unknown command \"{Unknown(all)}\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.");
                 return help ? 0 : BadArguments;
         }
     }

@@ -185,18 +185,8 @@ internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log,
         }
 
         MembershipContext context = MembershipContext.Decode(change.Context);
-        if (change.Steps.Count == 1 && members.Judge(change.Steps[0], context) is not null)
-        {
-            return conf;
-        }
-
-        ConfState next = conf.After(change) ?? throw new TakeoverException($"{log}: entry {entry.Index} changes the membership in a way that is impossible");
-        foreach (ConfChangeStep step in change.Steps)
-        {
-            members.Take(step, context.Member);
-        }
-
-        return next;
+        return members.Apply(change, context) is not null ? conf
+            : conf.After(change) ?? throw new TakeoverException($"{log}: entry {entry.Index} changes the membership in a way that is impossible");
     }
 
     private static void TakeAddresses(Entry entry, MemberRegistry members)

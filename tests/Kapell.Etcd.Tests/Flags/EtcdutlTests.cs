@@ -30,9 +30,9 @@ public sealed class EtcdutlTests
     }
 
     [Theory]
-    [InlineData("check --data-dir rs/a", "Error: unknown command \"check\" for \"etcdutl\"")]
-    [InlineData("snapshot check --data-dir rs/a", "Error: unknown command \"snapshot check\" for \"etcdutl\"")]
-    [InlineData("snapshot --data-dir rs/a", "Error: unknown command \"snapshot\" for \"etcdutl\"")]
+    [InlineData("check --data-dir rs/a", "Error: unknown command \"check\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.")]
+    [InlineData("snapshot check --data-dir rs/a", "Error: unknown command \"snapshot check\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.")]
+    [InlineData("snapshot --data-dir rs/a", "Error: unknown command \"snapshot\" for \"etcdutl\"\nRun 'etcdutl --help' for usage.")]
     public async Task Of_an_unknown_command_only_the_word_is_named(string line, string says)
     {
         using StringWriter said = new();

@@ -47,12 +47,6 @@ public sealed class MemberRegistryTests
     {
         ConfChangeStep step = new(ConfChangeKind.AddLearner, new MemberId(id));
         Member member = new() { ID = id, PeerURLs = { $"http://p:{id}" } };
-        EtcdError? refusal = members.Judge(step, new MembershipContext(1, member) { LearnersMax = max });
-        if (refusal is null)
-        {
-            members.Take(step, member);
-        }
-
-        return refusal;
+        return members.Apply(new ConfChange([step], ConfChangeTransition.Auto, default), new MembershipContext(1, member) { LearnersMax = max });
     }
 }
