@@ -21,7 +21,7 @@ namespace Kapell.Etcd.Server;
 
 /// <summary>
 /// The component <c>etcd</c>: one member of the store. Exit codes: 0 stopped when asked, 1 it cannot run (the line says why and what to
-/// do), 2 the flags cannot be read. etcd: flags that can be read and contradict each other are a 1.
+/// do), 2 the command line cannot be read. etcd: flags that can be read and contradict each other are a 1, and so are variables and files.
 /// </summary>
 public static class EtcdCommand
 {
@@ -76,19 +76,16 @@ public static class EtcdCommand
                 await console.Out.WriteLineAsync(flags.HelpWanted ? flags.Help() : VersionText());
                 return 0;
             }
-        }
-        catch (FlagException e)
-        {
-            await console.Error.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
-            return BadFlags;
-        }
 
-        try
-        {
             // Everything that is wrong with the settings is found before the data directory is touched.
             options = flags.ToOptions();
             TlsSettings.Load(options.Tls);
             logs = logging(flags.Logs());
+        }
+        catch (FlagException e) when (!flags.LineIsRead)
+        {
+            await console.Error.WriteLineAsync($"etcd: {e.Message} (see etcd --help)");
+            return BadFlags;
         }
         catch (Exception e) when (e is FlagException or IOException or UnauthorizedAccessException)
         {

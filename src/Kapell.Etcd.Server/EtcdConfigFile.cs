@@ -32,6 +32,7 @@ internal static class EtcdConfigFile
         ["client-transport-security/auto-tls"] = "auto-tls",
         ["client-transport-security/crl-file"] = "client-crl-file",
         ["client-transport-security/client-crl-file"] = "client-crl-file",
+        ["client-transport-security/allowed-cn"] = "client-cert-allowed-cn",
         ["client-transport-security/allowed-hostname"] = "client-cert-allowed-hostname",
         ["peer-transport-security/client-cert-auth"] = "peer-client-cert-auth",
         ["peer-transport-security/cert-file"] = "peer-cert-file",
@@ -64,7 +65,8 @@ internal static class EtcdConfigFile
     // The other lists are one text with commas.
     private static readonly HashSet<string> Sequences = new(StringComparer.Ordinal)
     {
-        "log-outputs", "cipher-suites", "peer-cert-allowed-cn", "peer-cert-allowed-hostname", "client-cert-allowed-hostname", "discovery-endpoints",
+        "log-outputs", "cipher-suites", "peer-cert-allowed-cn", "peer-cert-allowed-hostname", "client-cert-allowed-cn",
+        "client-cert-allowed-hostname", "discovery-endpoints",
     };
 
     // Durations of flags that etcd does not have may be written as on the command line.

@@ -113,6 +113,7 @@ internal sealed class EtcdFlags
     private readonly FlagValue<ulong> _bcryptCost;
     private readonly FlagValue<string> _peerClientCert;
     private readonly FlagValue<string> _peerClientKey;
+    private readonly FlagValue<IReadOnlyList<string>> _allowedNames;
     private readonly FlagValue<IReadOnlyList<string>> _allowedHost;
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedNames;
     private readonly FlagValue<IReadOnlyList<string>> _peerAllowedHost;
@@ -202,6 +203,7 @@ internal sealed class EtcdFlags
         _tlsMax = _flags.String("tls-max-version", "", "Maximum TLS version supported by etcd. Possible values: TLS1.2, TLS1.3.");
         _peerClientCert = _flags.String("peer-client-cert-file", "", "Path to an explicit peer client TLS cert file otherwise peer cert file will be used.");
         _peerClientKey = _flags.String("peer-client-key-file", "", "Path to an explicit peer client TLS key file otherwise peer key file will be used.");
+        _allowedNames = _flags.List("client-cert-allowed-cn", [], "Required CN for client certs connecting to the client endpoint (etcd: in the configuration file alone).");
         _allowedHost = _flags.List("client-cert-allowed-hostname", [], "Allowed SAN hostname for client cert authentication.");
         _peerAllowedNames = _flags.List("peer-cert-allowed-cn", [], "Required CN for client certs connecting to the peer endpoint.");
         _peerAllowedHost = _flags.List("peer-cert-allowed-hostname", [], "Allowed TLS hostname for inter peer authentication.");
@@ -258,6 +260,9 @@ internal sealed class EtcdFlags
 
     public bool VersionWanted => _version.Value;
 
+    /// <summary>All flags of the command line are known and have values of their kind: what is wrong beyond that is in what they say together, in a file or a variable.</summary>
+    public bool LineIsRead { get; private set; }
+
     public string Help() => _flags.Help();
 
     /// <exception cref="FlagException">A flag of the log is wrong.</exception>
@@ -272,6 +277,7 @@ internal sealed class EtcdFlags
     public void Parse(IReadOnlyList<string> args, Func<string, string?> environment, IEnumerable<string>? variables = null)
     {
         _flags.Parse(args);
+        LineIsRead = true;
         if (HelpWanted || VersionWanted)
         {
             return;
@@ -403,7 +409,10 @@ internal sealed class EtcdFlags
             Cors = _cors.Value,
             HostWhitelist = _hostWhitelist.Value,
             Auth = AuthSettings.Parse(_authToken.Value, TimeSpan.FromSeconds(Bounded(_authTokenTtl)), Bounded(_bcryptCost), _clientCertAuth.Value),
-            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value) { CrlFile = _clientCrl.Value, Rules = rules, AllowedHostNames = _allowedHost.Value },
+            Tls = new ServerTls(_certFile.Value, _keyFile.Value, _clientCertAuth.Value, _trustedCa.Value)
+            {
+                CrlFile = _clientCrl.Value, Rules = rules, AllowedCommonNames = _allowedNames.Value, AllowedHostNames = _allowedHost.Value,
+            },
             AutoTls = _autoTls.Value && _certFile.Value.Length == 0,
             PeerAutoTls = _peerAutoTls.Value && _peerCertFile.Value.Length == 0,
             SelfSignedYears = SelfSignedYears(),

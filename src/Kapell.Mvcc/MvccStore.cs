@@ -12,6 +12,8 @@ public readonly record struct WriteResult(long Revision, long FirstPosition, lon
 /// </summary>
 public sealed unsafe class MvccStore : IDisposable
 {
+    private const int CompactedAtOnce = 65536; // Records, when nobody waits.
+
     private readonly RecordPages _pages;
     private readonly Func<Action, Task>? _beside;
     private readonly KeyIndex _index = new();
@@ -265,6 +267,21 @@ public sealed unsafe class MvccStore : IDisposable
 
         _compactor.Begin(revision);
         return RevisionStatus.Ok;
+    }
+
+    /// <summary>
+    /// Makes a later revision the newest and compacts to it: who still knows revisions that a restored store never had, or has again with other
+    /// content, hears that they are gone. etcd: etcdutl/snapshot/v3_snapshot.go modifyLatestRevision
+    /// </summary>
+    /// <param name="revision">Above the newest.</param>
+    public void Bump(long revision)
+    {
+        Check.That(!_writing && revision > Revision);
+        Revision = revision;
+        _compactor.Begin(revision);
+        while (Maintain(CompactedAtOnce))
+        {
+        }
     }
 
     /// <summary>A step of compaction, about <paramref name="budget"/> records; false when there is nothing left to do.</summary>

@@ -10,8 +10,10 @@ using Kapell.Storage.Checkpoints;
 namespace Kapell.Etcd.Server.Backups;
 
 /// <summary>What was restored.</summary>
+/// <param name="Revision">Of the store that was written; later than what was restored when that was asked for.</param>
 /// <param name="Hash">As etcd's HashKV gives it, over what was written to the new directory and read back.</param>
-internal sealed record RestoredBackup(ReplayedBackup From, string Directory, long Revision, uint Hash);
+/// <param name="RestoredRevision">Of the content.</param>
+internal sealed record RestoredBackup(ReplayedBackup From, string Directory, long Revision, uint Hash, long RestoredRevision);
 
 /// <summary>Makes the data directory of a member of a new cluster with the content that a backed-up one had at a point.</summary>
 internal static class BackupRestore
@@ -26,12 +28,18 @@ internal static class BackupRestore
         SnapshotRestore.VerifySettings(settings);
         using ReplayedBackup replayed = Find(disk, root, point, warn);
         MvccStore store = replayed.Content.Store;
+        long restored = store.Revision;
+        if (settings.RevisionBump > 0)
+        {
+            store.Bump(checked(restored + settings.RevisionBump));
+        }
+
         uint expected = StoreHash.Compute(store, store.Revision);
         ContentSum sum = ContentSum.Of(store, store.Revision, store.CompactRevision, Alone);
         SnapshotRestore.Write(disk, settings, store, AuthRecordsCodec.Save(replayed.Content.Auth));
         (uint hash, ContentSum written) = ReadBack(disk, settings);
         return hash == expected && written == sum
-            ? new RestoredBackup(replayed, settings.DataDirectory, store.Revision, hash)
+            ? new RestoredBackup(replayed, settings.DataDirectory, store.Revision, hash, restored)
             : throw new InvalidDataException(
                 $"what was written to {settings.DataDirectory} is not what was read: hash {hash} instead of {expected}; do not use it, and check memory and disk");
     }

@@ -22,6 +22,7 @@ internal static class RestoreCommand
         FlagValue<string> cluster = flags.String("initial-cluster", "", "Members of the new cluster, name=peer-url, comma-separated (default: this one alone).");
         FlagValue<string> token = flags.String("initial-cluster-token", "etcd-cluster", "Token of the new cluster.");
         FlagValue<IReadOnlyList<string>> urls = flags.List("initial-advertise-peer-urls", ["http://localhost:2380"], "This member's peer URLs.");
+        FlagValue<long> bump = EtcdutlCommand.BumpFlag(flags, out FlagValue<bool> compacted);
         flags.Examples.Add("etcdutl restore --from /backups --to-time 2026-11-27T08:15:30Z --data-dir /var/lib/etcd-new");
         flags.Parse(args);
         if (flags.HelpWanted)
@@ -43,16 +44,20 @@ internal static class RestoreCommand
             PeerUrls = urls.Value,
             InitialCluster = EtcdutlCommand.ParseCluster(cluster.Value.Length > 0 ? cluster.Value : string.Join(',', urls.Value.Select(u => $"{name.Value}={u}"))),
             ClusterToken = token.Value,
+            RevisionBump = EtcdutlCommand.BumpOf(bump, compacted),
         };
         RestorePoint point = PointOf(flags.WasSet("to-revision") ? revision.Value : null, time.Value);
         RestoredBackup restored = await Task.Run(() => BackupRestore.Run(new FileDisk(), from.Value, point, settings, w => errors.WriteLine("warning: " + w)));
         DateTimeOffset at = restored.From.Time ?? restored.From.From.TakenAt;
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture,
-            $"restored revision {restored.Revision} of {RestorePoint.Show(at)} to {restored.Directory}: hash {restored.Hash}, verified; "
+            $"restored revision {restored.RestoredRevision} of {RestorePoint.Show(at)} to {restored.Directory}{Bumped(restored)}: hash {restored.Hash}, verified; "
             + $"from the backup of revision {restored.From.From.Revision} and {restored.From.Last - restored.From.From.Index} entries of the log after it"));
         return 0;
     }
+
+    private static string Bumped(RestoredBackup restored) => restored.Revision == restored.RestoredRevision ? ""
+        : string.Create(CultureInfo.InvariantCulture, $", where it is revision {restored.Revision} and all before it are compacted");
 
     private static RestorePoint PointOf(long? revision, string time)
     {

@@ -8,6 +8,7 @@ using Kapell.Etcd.Server.Discovery;
 using Kapell.Etcd.Server.Hosting;
 using Kapell.Etcd.Server.Http;
 using Kapell.Etcd.Server.Logging;
+using Kapell.Etcd.Server.Proxies.KeepAlives;
 using Kapell.Etcd.Server.Proxies.Leasing;
 using Kapell.Etcd.Server.Proxies.Watches;
 using Kapell.Etcd.Server.Rpc;
@@ -80,11 +81,12 @@ internal static class GrpcProxyCommand
             ["/etcdserverpb.Cluster/MemberList"] = members.View,
         };
         SharedWatches watches = new(upstreams, views.GetValueOrDefault(ProxyBinder.WatchMethod) ?? MessageView.None, options.SendBytesMax, time);
+        SharedKeepAlives keepAlives = new(upstreams, views.GetValueOrDefault(SharedKeepAlives.Method) ?? MessageView.None, options.SendBytesMax, time);
         OrderedReads? order = options.OrdersReads ? new OrderedReads(time) : null;
         await (order?.RecoverAsync(upstreams, logger, stopping) ?? Task.CompletedTask);
         UpstreamCalls single = new(upstreams);
         LeasingSession? leasing = options.LeasingPrefix.Length > 0 ? AnswerLeased(options, upstreams, single, views, time, logger) : null;
-        new ProxyBinder(upstreams, single, views, watches, order).Bind(binder, EtcdServer.ApiFiles);
+        new ProxyBinder(upstreams, single, views, watches, keepAlives, order).Bind(binder, EtcdServer.ApiFiles);
         Protocol.GrpcHealth.Health.BindService(binder, new GrpcHealthService());
         ProxyPages pages = new(upstreams, calls, watches, time);
         await using WebApplication app = await StartAsync(options, tls, binder, pages, time, logs, stopping);

@@ -2,6 +2,7 @@ using System.Collections.Frozen;
 using Google.Protobuf.Reflection;
 using Grpc.Core;
 using Kapell.Etcd.Server.Calls;
+using Kapell.Etcd.Server.Proxies.KeepAlives;
 using Kapell.Etcd.Server.Proxies.Watches;
 
 namespace Kapell.Etcd.Server.Proxies;
@@ -11,9 +12,11 @@ namespace Kapell.Etcd.Server.Proxies;
 /// <param name="calls">Of them, those that are one request and one answer.</param>
 /// <param name="views">By full name of the method: what is changed in its messages, or who answers in place of the members.</param>
 /// <param name="watches">Serves the watches.</param>
+/// <param name="keepAlives">Serves the keep-alives of leases.</param>
 /// <param name="order">Null: a member that is behind may answer reads after one that is not.</param>
 internal sealed class ProxyBinder(
-    Upstreams upstreams, UpstreamCalls calls, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches, OrderedReads? order)
+    Upstreams upstreams, UpstreamCalls calls, IReadOnlyDictionary<string, MessageView> views, SharedWatches watches, SharedKeepAlives keepAlives,
+    OrderedReads? order)
 {
     public const string WatchMethod = "/etcdserverpb.Watch/Watch";
 
@@ -59,6 +62,10 @@ internal sealed class ProxyBinder(
             case MethodType.DuplexStreaming when method.FullName == WatchMethod:
                 binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
                     watches.ServeAsync(method, requests, responses, context));
+                break;
+            case MethodType.DuplexStreaming when method.FullName == SharedKeepAlives.Method:
+                binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>
+                    keepAlives.ServeAsync(method, requests, responses, context));
                 break;
             default:
                 binder.AddMethod(method, (IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context) =>

@@ -7,7 +7,7 @@ using Kapell.Storage;
 namespace Kapell.Etcd.Server.Snapshots;
 
 /// <summary>
-/// The tool <c>etcdutl</c> for files of a store that is not running: <c>snapshot restore</c>, <c>snapshot status</c>, <c>hashkv</c>.
+/// The tool <c>etcdutl</c> for files of a store that is not running.
 /// Exit codes are upstream's: 0, 1 it failed, 128 a wrong argument.
 /// </summary>
 public sealed class EtcdutlCommand
@@ -154,19 +154,14 @@ public sealed class EtcdutlCommand
         FlagValue<IReadOnlyList<string>> urls = flags.List(
             "initial-advertise-peer-urls", ["http://localhost:2380"], "List of this member's peer URLs to advertise to the rest of the cluster.");
         FlagValue<bool> skip = flags.Bool("skip-hash-check", false, "Ignore snapshot integrity hash value (required if copied from data directory).");
-        FlagValue<long> bump = flags.Long("bump-revision", 0, "How much to increase the latest revision after restore.");
-        FlagValue<bool> compacted = flags.Bool("mark-compacted", false, "Mark the latest revision as compacted (required if --bump-revision > 0).");
+        FlagValue<long> bump = BumpFlag(flags, out FlagValue<bool> compacted);
         flags.Long("initial-memory-map-size", 0, "Taken for compatibility: nothing is mapped.");
         if (Parse(flags, args) is not { } file)
         {
             return 0;
         }
 
-        if (bump.Value < 0 || (bump.Value > 0) != compacted.Value)
-        {
-            throw new FlagException("--mark-compacted required if --revision-bump > 0");
-        }
-
+        long bumped = BumpOf(bump, compacted);
         await Task.Run(() => SnapshotRestore.Run(new FileDisk(), new RestoreSettings
         {
             SnapshotPath = file,
@@ -177,7 +172,7 @@ public sealed class EtcdutlCommand
             InitialCluster = ParseCluster(cluster.Value),
             ClusterToken = token.Value,
             SkipHashCheck = skip.Value,
-            RevisionBump = bump.Value,
+            RevisionBump = bumped,
         }));
         foreach (string member in cluster.Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
         {
@@ -186,6 +181,18 @@ public sealed class EtcdutlCommand
 
         return 0;
     }
+
+    /// <summary>Flags of the commands that restore.</summary>
+    internal static FlagValue<long> BumpFlag(FlagSet flags, out FlagValue<bool> compacted)
+    {
+        compacted = flags.Bool("mark-compacted", false, "Mark the latest revision as compacted (required if --bump-revision > 0).");
+        return flags.Long("bump-revision", 0, "How much to increase the latest revision after restore.");
+    }
+
+    /// <exception cref="FlagException">They go together only.</exception>
+    internal static long BumpOf(FlagValue<long> bump, FlagValue<bool> compacted) => bump.Value >= 0 && (bump.Value > 0) == compacted.Value
+        ? bump.Value
+        : throw new FlagException("--mark-compacted required if --revision-bump > 0");
 
     private async Task<int> StatusAsync(IReadOnlyList<string> args)
     {

@@ -140,6 +140,48 @@ public sealed class ProxyTests
         }
     }
 
+    /// <summary>Clients that keep leases alive cost the member one stream, and one that says nothing more is let go by itself.</summary>
+    [Fact]
+    public async Task Keep_alives_of_many_clients_are_one_stream_at_the_member()
+    {
+        using StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        Lease.LeaseClient leases = new(channel);
+        List<(AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> Call, long Lease)> calls = [];
+        for (int i = 0; i < Clients; i++)
+        {
+            LeaseGrantResponse granted = await leases.LeaseGrantAsync(new LeaseGrantRequest { TTL = 60 + i }, cancellationToken: Cancellation);
+            calls.Add((leases.LeaseKeepAlive(cancellationToken: Cancellation), granted.ID));
+        }
+
+        for (int round = 0; round < 3; round++)
+        {
+            await Task.WhenAll(calls.Select(static c => c.Call.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = c.Lease }, Cancellation)));
+            for (int i = 0; i < Clients; i++)
+            {
+                Assert.True(await calls[i].Call.ResponseStream.MoveNext(Cancellation));
+                Assert.Equal((calls[i].Lease, 60 + i), (calls[i].Call.ResponseStream.Current.ID, calls[i].Call.ResponseStream.Current.TTL));
+            }
+        }
+
+        string metrics = await member.Http.GetStringAsync(new Uri("/metrics", UriKind.Relative), Cancellation);
+        Assert.Contains("\ngrpc_server_started_total{grpc_method=\"LeaseKeepAlive\",grpc_service=\"etcdserverpb.Lease\",grpc_type=\"bidi_stream\"} 1\n", metrics, StringComparison.Ordinal);
+
+        // Of a lease that is gone the answer is no error, and nobody else's matter.
+        await leases.LeaseRevokeAsync(new LeaseRevokeRequest { ID = calls[0].Lease }, cancellationToken: Cancellation);
+        await calls[0].Call.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = calls[0].Lease }, Cancellation);
+        Assert.True(await calls[0].Call.ResponseStream.MoveNext(Cancellation));
+        Assert.Equal(0, calls[0].Call.ResponseStream.Current.TTL);
+        foreach ((AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> call, _) in calls)
+        {
+            await call.RequestStream.CompleteAsync();
+            Assert.False(await call.ResponseStream.MoveNext(Cancellation));
+            Assert.Equal(StatusCode.OK, call.GetStatus().StatusCode);
+            call.Dispose();
+        }
+    }
+
     private static string Value(string metrics, string name) =>
         metrics.Split('\n').First(l => l.StartsWith(name + " ", StringComparison.Ordinal))[(name.Length + 1)..];
 

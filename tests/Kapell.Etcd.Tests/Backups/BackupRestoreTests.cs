@@ -51,6 +51,19 @@ public sealed class BackupRestoreTests : IDisposable
         Assert.Empty(_warnings);
     }
 
+    /// <summary>Who watched on from a revision that the restored cluster will have again, with other content, hears that it is gone.</summary>
+    [Fact]
+    public void What_is_restored_may_go_on_at_a_later_revision()
+    {
+        Take();
+        Work(40);
+        Close();
+        long newest = _history.Keys.Max();
+        RestoredBackup restored = Restore(new RestorePoint(newest - 5, null), bump: 1_000_000);
+        Assert.Equal((newest - 5, newest - 5 + 1_000_000), (restored.RestoredRevision, restored.Revision));
+        Assert.Equal(restored.Revision, CompactionAt(restored));
+    }
+
     [Fact]
     public void A_time_gives_what_was_applied_until_then()
     {
@@ -270,12 +283,12 @@ public sealed class BackupRestoreTests : IDisposable
         _open.Clear();
     }
 
-    private RestoredBackup Restore(RestorePoint point, string? root = null)
+    private RestoredBackup Restore(RestorePoint point, string? root = null, long bump = 0)
     {
         RestoreSettings settings = new()
         {
             DataDirectory = Path.Combine(_root, "restored", $"{_restored++}"), Name = "one", PeerUrls = ["http://one:1"],
-            InitialCluster = [("one", ["http://one:1"])], ClusterToken = "t",
+            InitialCluster = [("one", ["http://one:1"])], ClusterToken = "t", RevisionBump = bump,
         };
         return BackupRestore.Run(_disk, root ?? Member, point, settings, _warnings.Add);
     }

@@ -111,6 +111,7 @@ public sealed class ConfigFileTests
         EtcdOptions options = Options("""
             socket-options: {reuse-port: true}
             peer-transport-security: {skip-client-san-verification: true, allowed-cn: [a, b]}
+            client-transport-security: {allowed-cn: [c]}
             experimental-snapshot-catch-up-entries: 7
             self-signed-cert-validity: 0
             tls-min-version: ""
@@ -123,6 +124,7 @@ public sealed class ConfigFileTests
         Assert.True(options.ReusesPorts);
         Assert.False(options.PeerTls.ChecksCallerAddress);
         Assert.Equal(["a", "b"], options.PeerTls.AllowedCommonNames);
+        Assert.Equal(["c"], options.Tls?.AllowedCommonNames);
         Assert.Equal((7, 1, 0L), (options.Retention.Entries, options.SelfSignedYears, options.Limits.QuotaBytes));
     }
 

@@ -1,15 +1,16 @@
+using Google.Protobuf;
 using Kapell.Etcd.Protocol;
+using Kapell.Etcd.Server.Proxies.Shared;
 
 namespace Kapell.Etcd.Server.Proxies.Watches;
 
 /// <summary>
-/// The watches of many clients on one stream to a member, without the stream: requests of clients and responses of the member come in, what
-/// either side must hear goes out. Every watch begins as one of its own at the member, so that its answer, its first revision and its refusal
+/// The watches of many clients. Every watch begins as one of its own at the member, so that its answer, its first revision and its refusal
 /// are the member's. As soon as it stands where another watch of the same range stands, both are one: the member sends each event once, however
-/// many clients wait for it. Not safe for concurrent use. etcd: server/proxy/grpcproxy/watch_broadcast.go, watch_broadcasts.go
+/// many clients wait for it. etcd: server/proxy/grpcproxy/watch_broadcast.go, watch_broadcasts.go
 /// </summary>
 /// <param name="ask">Sends to the member, in this order.</param>
-internal sealed class WatchTrunk(Action<WatchRequest> ask)
+internal sealed class WatchTrunk(Action<IMessage> ask) : ITrunk<WatchBranch>
 {
     private const long NoWatch = -1; // etcd: clientv3.InvalidWatchID
 
@@ -28,6 +29,32 @@ internal sealed class WatchTrunk(Action<WatchRequest> ask)
 
     /// <summary>How often an event response was given to one more client than the member had to send it to, since the start.</summary>
     public long Spared { get; private set; }
+
+    public void Take(WatchBranch branch, byte[] request)
+    {
+        WatchRequest asked = WatchRequest.Parser.ParseFrom(request);
+        switch (asked.RequestUnionCase)
+        {
+            case WatchRequest.RequestUnionOneofCase.CreateRequest:
+                Create(branch, asked.CreateRequest);
+                break;
+            case WatchRequest.RequestUnionOneofCase.CancelRequest:
+                Cancel(branch, asked.CancelRequest.WatchId);
+                break;
+            case WatchRequest.RequestUnionOneofCase.ProgressRequest:
+                AskProgress(branch);
+                break;
+        }
+    }
+
+    /// <summary>Its watches go on until it leaves.</summary>
+    public void AskedAll(WatchBranch branch)
+    {
+    }
+
+    public void Sends(IMessage request)
+    {
+    }
 
     public void Create(WatchBranch branch, WatchCreateRequest request)
     {
@@ -84,7 +111,6 @@ internal sealed class WatchTrunk(Action<WatchRequest> ask)
         ask(new WatchRequest { ProgressRequest = new WatchProgressRequest() });
     }
 
-    /// <summary>The client has gone.</summary>
     public void Leave(WatchBranch branch)
     {
         _askedProgress.Remove(branch);
@@ -98,11 +124,9 @@ internal sealed class WatchTrunk(Action<WatchRequest> ask)
         }
     }
 
-    /// <summary>The member says something.</summary>
-    /// <param name="bytes">Its size.</param>
-    /// <exception cref="InvalidDataException">It is no answer to anything.</exception>
-    public void Received(WatchResponse response, int bytes)
+    public void Received(byte[] bytes)
     {
+        WatchResponse response = WatchResponse.Parser.ParseFrom(bytes);
         _header = response.Header ?? _header;
         if (response.Created)
         {
@@ -120,7 +144,7 @@ internal sealed class WatchTrunk(Action<WatchRequest> ask)
             }
             else
             {
-                Happened(feed, response, bytes);
+                Happened(feed, response, bytes.Length);
             }
         }
     }
