@@ -1,4 +1,5 @@
 using Google.Protobuf;
+using Google.Protobuf.Collections;
 using Kapell.Etcd.Protocol;
 using Kapell.Mvcc;
 
@@ -36,7 +37,7 @@ public static class RequestChecks
             return error;
         }
 
-        return TryCollect(request.Success, new Writes()) && TryCollect(request.Failure, new Writes()) ? null : EtcdError.DuplicateKey;
+        return HasDistinctWrites(request.Success) && HasDistinctWrites(request.Failure) ? null : EtcdError.DuplicateKey;
     }
 
     public static bool IsNested(TxnRequest request) =>
@@ -85,6 +86,10 @@ public static class RequestChecks
 
         return null;
     }
+
+    // Most transactions do one thing on a path: it clashes with nothing.
+    private static bool HasDistinctWrites(RepeatedField<RequestOp> path) =>
+        path.Count == 0 || (path.Count == 1 && path[0].RequestCase != RequestOp.RequestOneofCase.RequestTxn) || TryCollect(path, new Writes());
 
     /// <summary>No key may be written twice, or put and deleted, on one path. etcd: key.go checkIntervals</summary>
     private static bool TryCollect(IEnumerable<RequestOp> operations, Writes writes)
