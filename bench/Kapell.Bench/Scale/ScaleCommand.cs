@@ -102,8 +102,8 @@ internal static class ScaleCommand
         LatencyRecorder latency = new();
         LatencyRecorder lateness = new();
         using Witnesses witnesses = new();
-        await using Flushes flushes = new(options.Target.Value);
-        Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses, flushes);
+        await using TargetTimes target = new(options.Target.Value);
+        Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses, target);
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;
         async Task CompactAsync()

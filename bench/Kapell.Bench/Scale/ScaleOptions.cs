@@ -8,7 +8,8 @@ internal sealed class ScaleOptions
     private readonly FlagSet _flags = new("Kapell.Bench scale", """
         Fills a store step by step, measures what an operation costs at each size, then drives the full store at a steady rate with
         compactions and prints every latency as a histogram, and of each stall what time the machine did not give: a thread on each
-        processor sleeps and reads 512 MB here and there; and what the flushes of the log took, by /metrics each second. Writes a chart
+        processor sleeps and reads 512 MB here and there; and what the flushes of the log and the collector took, by /metrics each
+        second. Writes a chart
         of the cost by size when --chart is given.
         """);
 

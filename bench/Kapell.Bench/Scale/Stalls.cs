@@ -7,7 +7,7 @@ namespace Kapell.Bench.Scale;
 /// When during a steady load puts were slow, and what else was late then: if the generator's own thread was, the machine stood still, or had
 /// more to do than processors; if not, the server did. What witnesses saw of the machine is told beside it, and what is left of a put without that.
 /// </summary>
-internal sealed class Stalls(long begin, Witnesses witnesses, Flushes flushes)
+internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target)
 {
     private const int Shown = 10;
     private const int KeptMax = 100_000;
@@ -53,7 +53,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, Flushes flushes)
     {
         (List<Stall> stalls, (TimeSpan From, TimeSpan To)[] compactions) = Gather();
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}{(stalls.Count > 0 ? "; the longest, with how late the generator's own thread was, and what time a processor did not give, and the flushes of the log in these seconds:" : "")}"));
+            CultureInfo.InvariantCulture, $"  stalls with puts over {Slow.TotalMilliseconds:F0} ms: {stalls.Count}{(stalls.Count > 0 ? "; the longest, with how late the generator's own thread was, and what time a processor did not give, and the flushes of the log and the collector in these seconds:" : "")}"));
         DateTime began = DateTime.UtcNow - Stopwatch.GetElapsedTime(begin);
         foreach (Stall stall in stalls.OrderByDescending(static s => s.Longest).Take(Shown))
         {
@@ -61,7 +61,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, Flushes flushes)
             string compaction = before is { } b ? string.Create(CultureInfo.InvariantCulture, $", {(stall.At - b.From).TotalSeconds:F1} s after a compaction was asked for") : "";
             await output.WriteLineAsync(string.Create(
                 CultureInfo.InvariantCulture,
-                $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms, machine {Missing(stall).TotalMilliseconds,6:F1} ms, {Flushed(stall)}{compaction}"));
+                $"    at {stall.At.TotalSeconds,7:F2} s ({began + stall.At:HH:mm:ss.fff}): {stall.Puts,4} puts, longest {stall.Longest.TotalMilliseconds,6:F1} ms, generator late {stall.SentLate.TotalMilliseconds,6:F1} ms, machine {Missing(stall).TotalMilliseconds,6:F1} ms, {Told(stall)}{compaction}"));
         }
 
         (int gaps, TimeSpan longestGap, TimeSpan slow) = witnesses.Gaps;
@@ -109,12 +109,17 @@ internal sealed class Stalls(long begin, Witnesses witnesses, Flushes flushes)
 
     private TimeSpan Missing(Stall stall) => witnesses.Missing(At(stall.At), At(stall.End));
 
-    private string Flushed(Stall stall) => flushes.AtMost(At(stall.At), At(stall.End)) switch
+    private string Told(Stall stall)
     {
-        null => "flushes not told",
-        { Ticks: long.MaxValue } => "a flush longer than the histogram tells",
-        { } atMost => string.Create(CultureInfo.InvariantCulture, $"flushes of up to {atMost.TotalMilliseconds:F0} ms"),
-    };
+        (TimeSpan? flush, TimeSpan? collector) = target.Of(At(stall.At), At(stall.End));
+        string flushes = flush switch
+        {
+            null => "flushes not told",
+            { Ticks: long.MaxValue } => "a flush longer than the histogram tells",
+            { } atMost => string.Create(CultureInfo.InvariantCulture, $"flushes of up to {atMost.TotalMilliseconds:F0} ms"),
+        };
+        return collector is { } still ? string.Create(CultureInfo.InvariantCulture, $"{flushes}, collector {still.TotalMilliseconds:F1} ms") : flushes;
+    }
 
     private long At(TimeSpan since) => begin + (long)(since.TotalSeconds * Stopwatch.Frequency);
 

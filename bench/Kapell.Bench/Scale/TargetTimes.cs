@@ -4,34 +4,38 @@ using System.Globalization;
 namespace Kapell.Bench.Scale;
 
 /// <summary>
-/// Asks the target each second what flushes of its write-ahead log took since, by the histogram that etcd has in /metrics: no put is answered
-/// before its flush, so a stall beside a flush that took as long is the disk's.
+/// Asks the target each second, in /metrics, what it has waited for since: for flushes of its write-ahead log, by the histogram that etcd has too
+/// (no put is answered before its flush, so a stall beside a flush that took as long is the disk's), and for the collector of .NET's memory.
 /// </summary>
-internal sealed class Flushes : IAsyncDisposable
+internal sealed class TargetTimes : IAsyncDisposable
 {
     private const string Metric = "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"";
+    private const string Collecting = "dotnet_gc_pause_seconds_total ";
     private const string Everything = "+Inf";
 
     private static readonly TimeSpan Pace = TimeSpan.FromSeconds(1);
 
     private readonly HttpClient _http;
-    private readonly List<(long From, long To, TimeSpan AtMost)> _longest = []; // In order; guarded by itself.
+    private readonly List<Told> _told = []; // In order; guarded by itself.
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _asking;
 
-    public Flushes(string target)
+    public TargetTimes(string target)
     {
         _http = new HttpClient { BaseAddress = new Uri(target), Timeout = TimeSpan.FromSeconds(5) };
         _asking = Task.Run(AskAsync);
     }
 
-    /// <summary>The bound of the histogram that the longest flush of a time, in timestamps, did not pass; null when the target did not tell.</summary>
-    public TimeSpan? AtMost(long from, long to)
+    /// <summary>
+    /// The bound of the histogram that the longest flush of a time, in timestamps, did not pass, and for how long all stood still for the
+    /// collector in these seconds; null for what the target did not tell.
+    /// </summary>
+    public (TimeSpan? Flush, TimeSpan? Collector) Of(long from, long to)
     {
-        lock (_longest)
+        lock (_told)
         {
-            TimeSpan[] within = [.. _longest.Where(l => l.To >= from && l.From <= to).Select(static l => l.AtMost)];
-            return within.Length == 0 ? null : within.Max();
+            Told[] within = [.. _told.Where(l => l.To >= from && l.From <= to)];
+            return (within.Max(static t => t.Flush), within.Max(static t => t.Collector));
         }
     }
 
@@ -46,16 +50,20 @@ internal sealed class Flushes : IAsyncDisposable
     private async Task AskAsync()
     {
         long askedBefore = 0;
-        List<(TimeSpan Bound, long Count)> before = [];
+        string before = "";
         try
         {
             while (true)
             {
                 long asked = Stopwatch.GetTimestamp();
-                List<(TimeSpan Bound, long Count)> now = Parse(await _http.GetStringAsync("/metrics", _stop.Token));
-                if (before.Count == now.Count && before.Count > 0)
+                string now = await _http.GetStringAsync("/metrics", _stop.Token);
+                if (before.Length > 0)
                 {
-                    Note(askedBefore, Stopwatch.GetTimestamp(), Longest(before, now));
+                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(Buckets(before), Buckets(now)), Collector(now) - Collector(before));
+                    lock (_told)
+                    {
+                        _told.Add(told);
+                    }
                 }
 
                 (askedBefore, before) = (asked, now);
@@ -72,23 +80,25 @@ internal sealed class Flushes : IAsyncDisposable
         }
     }
 
-    private void Note(long from, long to, TimeSpan atMost)
-    {
-        lock (_longest)
-        {
-            _longest.Add((from, to, atMost));
-        }
-    }
-
     // Each bucket counts all below its bound: the first that has grown by as much as the last holds the longest.
-    private static TimeSpan Longest(List<(TimeSpan Bound, long Count)> before, List<(TimeSpan Bound, long Count)> now)
+    private static TimeSpan? Longest(List<(TimeSpan Bound, long Count)> before, List<(TimeSpan Bound, long Count)> now)
     {
+        if (now.Count == 0 || before.Count != now.Count)
+        {
+            return null;
+        }
+
         long all = now[^1].Count - before[^1].Count;
         int last = Enumerable.Range(0, now.Count).First(i => now[i].Count - before[i].Count == all);
         return all == 0 ? TimeSpan.Zero : now[last].Bound;
     }
 
-    private static List<(TimeSpan Bound, long Count)> Parse(string metrics)
+    private static TimeSpan? Collector(string metrics) =>
+        metrics.Split('\n').FirstOrDefault(static l => l.StartsWith(Collecting, StringComparison.Ordinal)) is { } line
+            ? TimeSpan.FromSeconds(double.Parse(line[Collecting.Length..], CultureInfo.InvariantCulture))
+            : null;
+
+    private static List<(TimeSpan Bound, long Count)> Buckets(string metrics)
     {
         List<(TimeSpan, long)> buckets = [];
         foreach (string line in metrics.Split('\n').Where(static l => l.StartsWith(Metric, StringComparison.Ordinal)))
@@ -100,4 +110,6 @@ internal sealed class Flushes : IAsyncDisposable
 
         return buckets;
     }
+
+    private readonly record struct Told(long From, long To, TimeSpan? Flush, TimeSpan? Collector);
 }
