@@ -89,7 +89,7 @@ public static class EtcdCommand
         }
         catch (Exception e) when (e is FlagException or IOException or UnauthorizedAccessException)
         {
-            await console.Error.WriteLineAsync($"etcd: error verifying flags, {e.Message}. See 'etcd --help'.");
+            await console.Error.WriteLineAsync($"etcd: error verifying flags, {e.Message.TrimEnd('.')}. See 'etcd --help'.");
             return Failed;
         }
 

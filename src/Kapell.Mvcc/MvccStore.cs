@@ -12,7 +12,7 @@ public readonly record struct WriteResult(long Revision, long FirstPosition, lon
 /// </summary>
 public sealed unsafe class MvccStore : IDisposable
 {
-    private const int CompactedAtOnce = 65536; // Records, when nobody waits.
+    private const int CompactedAtOnce = 65536; // Records.
 
     private readonly RecordPages _pages;
     private readonly Func<Action, Task>? _beside;
@@ -278,7 +278,13 @@ public sealed unsafe class MvccStore : IDisposable
     {
         Check.That(!_writing && revision > Revision);
         Revision = revision;
-        _compactor.Begin(revision);
+        CompactAtOnce(revision);
+    }
+
+    /// <summary>As <see cref="Compact"/>, with all that there is to free, when nobody waits or reads.</summary>
+    internal void CompactAtOnce(long revision)
+    {
+        Check.That(Readers == 0 && Compact(revision) == RevisionStatus.Ok);
         while (Maintain(CompactedAtOnce))
         {
         }

@@ -68,10 +68,7 @@ public sealed class StoreBuilder : IDisposable
         _store.RestoreEnd(revision);
         if (compactRevision > 0)
         {
-            Check.That(_store.Compact(compactRevision) == RevisionStatus.Ok);
-            while (_store.Maintain(65536))
-            {
-            }
+            _store.CompactAtOnce(compactRevision);
         }
 
         return _store;

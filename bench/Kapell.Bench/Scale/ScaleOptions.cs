@@ -9,8 +9,7 @@ internal sealed class ScaleOptions
         Fills a store step by step, measures what an operation costs at each size, then drives the full store at a steady rate with
         compactions and prints every latency as a histogram, and of each stall what time the machine did not give: a thread on each
         processor sleeps and reads 512 MB here and there; and what the flushes of the log and the collector took, by /metrics each
-        second. Writes a chart
-        of the cost by size when --chart is given.
+        second. Writes a chart of the cost by size when --chart is given.
         """);
 
     public ScaleOptions()

@@ -35,7 +35,7 @@ internal sealed class TargetTimes : IAsyncDisposable
         lock (_told)
         {
             Told[] within = [.. _told.Where(l => l.To >= from && l.From <= to)];
-            return (within.Max(static t => t.Flush), within.Max(static t => t.Collector));
+            return (within.Max(static t => t.Flush), within.Any(static t => t.Collector is not null) ? new TimeSpan(within.Sum(static t => t.Collector?.Ticks ?? 0)) : null);
         }
     }
 
@@ -50,23 +50,26 @@ internal sealed class TargetTimes : IAsyncDisposable
     private async Task AskAsync()
     {
         long askedBefore = 0;
-        string before = "";
+        List<(TimeSpan Bound, long Count)> flushed = [];
+        TimeSpan? collected = null;
         try
         {
             while (true)
             {
                 long asked = Stopwatch.GetTimestamp();
                 string now = await _http.GetStringAsync("/metrics", _stop.Token);
-                if (before.Length > 0)
+                List<(TimeSpan Bound, long Count)> flushes = Buckets(now);
+                TimeSpan? collecting = Collector(now);
+                if (askedBefore > 0)
                 {
-                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(Buckets(before), Buckets(now)), Collector(now) - Collector(before));
+                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(flushed, flushes), collecting - collected);
                     lock (_told)
                     {
                         _told.Add(told);
                     }
                 }
 
-                (askedBefore, before) = (asked, now);
+                (askedBefore, flushed, collected) = (asked, flushes, collecting);
                 await Task.Delay(Pace, _stop.Token);
             }
         }

@@ -17,6 +17,10 @@ internal sealed partial class EtcdBenchmark(string program)
 {
     private const int ConnectionsMax = 100; // etcd's docs, op-guide/performance.md: --conns=100 --clients=1000
     private const int WatchedStreams = 100;
+
+    // Without a rate, its own limit of puts is zero, at which newer versions of the library that keeps it panic.
+    private const string NoLimit = "1000000";
+
     private static readonly string[] Puts = ["--key-size", "64", "--val-size", "256", "--key-space-size", "10000"];
     private static readonly string RangedKey = new('k', 64);
 
@@ -48,9 +52,6 @@ internal sealed partial class EtcdBenchmark(string program)
         double p99 = scenario == "watch" ? double.NaN : Last(Percentile(), output) * 1000;
         return new SuiteFigures(used.TotalMicroseconds / operations, Last(PerSecond(), output), p99);
     }
-
-    // Without a rate, its own limit of puts is zero, at which newer versions of the library that keeps it panic.
-    private const string NoLimit = "1000000";
 
     private static string[] Arguments(string scenario, string total) => scenario switch
     {

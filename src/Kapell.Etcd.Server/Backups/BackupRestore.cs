@@ -29,14 +29,9 @@ internal static class BackupRestore
         using ReplayedBackup replayed = Find(disk, root, point, warn);
         MvccStore store = replayed.Content.Store;
         long restored = store.Revision;
-        if (settings.RevisionBump > 0)
-        {
-            store.Bump(checked(restored + settings.RevisionBump));
-        }
-
+        SnapshotRestore.Write(disk, settings, store, AuthRecordsCodec.Save(replayed.Content.Auth));
         uint expected = StoreHash.Compute(store, store.Revision);
         ContentSum sum = ContentSum.Of(store, store.Revision, store.CompactRevision, Alone);
-        SnapshotRestore.Write(disk, settings, store, AuthRecordsCodec.Save(replayed.Content.Auth));
         (uint hash, ContentSum written) = ReadBack(disk, settings);
         return hash == expected && written == sum
             ? new RestoredBackup(replayed, settings.DataDirectory, store.Revision, hash, restored)

@@ -16,7 +16,7 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
     private readonly BoltReader _bolt = new(file, path, length);
 
     /// <exception cref="CorruptDatabaseException">It is damaged, or no database of etcd.</exception>
-    public MvccStore ReadStore(long revisionBump)
+    public MvccStore ReadStore()
     {
         using StoreBuilder builder = new();
         try
@@ -32,7 +32,7 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
                 throw new FormatException("it has no bucket \"key\": it is not etcd's");
             }
 
-            return Build(builder, revisionBump);
+            return Build(builder);
         }
         catch (Exception e) when (e is FormatException or InvalidProtocolBufferException or OverflowException)
         {
@@ -130,16 +130,12 @@ internal sealed class DatabaseReader(IDiskFile file, string path, long length)
         return new DatabaseStatus(hash, revision, keys.Count, _bolt.Bytes, MetaText(DatabaseBuckets.StorageVersion));
     }
 
-    private static MvccStore Build(StoreBuilder builder, long last, long scheduled, long finished, long bump)
+    private MvccStore Build(StoreBuilder builder)
     {
         // A compaction that was begun is finished here, as etcd does at its start.
-        long compacted = Math.Max(scheduled, finished);
-        long revision = Math.Max(last, compacted);
-        return bump == 0 ? builder.Build(revision, compacted) : builder.Build(checked(revision + bump), checked(revision + bump));
+        long compacted = Math.Max(MetaRevision(DatabaseBuckets.ScheduledCompaction), MetaRevision(DatabaseBuckets.FinishedCompaction));
+        return builder.Build(Math.Max(builder.LastRevision, compacted), compacted);
     }
-
-    private MvccStore Build(StoreBuilder builder, long bump) => Build(
-        builder, builder.LastRevision, MetaRevision(DatabaseBuckets.ScheduledCompaction), MetaRevision(DatabaseBuckets.FinishedCompaction), bump);
 
     private static RevisionKey ReadRevision(ReadOnlySpan<byte> bytes) => RevisionKey.TryRead(bytes, out RevisionKey key)
         ? key

@@ -189,10 +189,10 @@ public sealed class EtcdutlCommand
         return flags.Long("bump-revision", 0, "How much to increase the latest revision after restore.");
     }
 
-    /// <exception cref="FlagException">They go together only.</exception>
-    internal static long BumpOf(FlagValue<long> bump, FlagValue<bool> compacted) => bump.Value >= 0 && (bump.Value > 0) == compacted.Value
-        ? bump.Value
-        : throw new FlagException("--mark-compacted required if --revision-bump > 0");
+    /// <exception cref="FlagException">They go together only, or it leaves too few revisions for what is to come.</exception>
+    internal static long BumpOf(FlagValue<long> bump, FlagValue<bool> compacted) => bump.Value is < 0 or > SnapshotRestore.RevisionBumpMax
+        ? throw new FlagException($"--bump-revision must be between 0 and {SnapshotRestore.RevisionBumpMax}, it is {bump.Value}")
+        : (bump.Value > 0) == compacted.Value ? bump.Value : throw new FlagException("--mark-compacted required if --revision-bump > 0");
 
     private async Task<int> StatusAsync(IReadOnlyList<string> args)
     {
@@ -226,7 +226,7 @@ public sealed class EtcdutlCommand
 
         (uint hash, long at, long compacted) = await Task.Run(() => Read(path, reader =>
         {
-            using MvccStore store = reader.ReadStore(0);
+            using MvccStore store = reader.ReadStore();
             long asked = revision.Value == 0 ? store.Revision : revision.Value;
             Replication.EtcdError? error = Replication.ReplyEncoder.ToError(store.CheckRevision(asked));
             return error is null

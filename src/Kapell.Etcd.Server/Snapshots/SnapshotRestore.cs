@@ -30,6 +30,7 @@ internal sealed record RestoreSettings
 
     public bool SkipHashCheck { get; init; }
 
+    /// <summary>By how much the newest revision is raised, which is compacted then: 0 for not, at most <see cref="SnapshotRestore.RevisionBumpMax"/>.</summary>
     public long RevisionBump { get; init; }
 }
 
@@ -38,6 +39,9 @@ internal static class SnapshotRestore
 {
     // Every member of the new cluster begins with the same log: one entry a member, as if they had been added one after another.
     private const ulong FirstTerm = 1;
+
+    /// <summary>Above it there are as many revisions again for what is written later.</summary>
+    public const long RevisionBumpMax = 1L << 61;
 
     /// <exception cref="InvalidDataException">The snapshot or the settings are wrong.</exception>
     /// <exception cref="IOException">The disk refused, or the file is damaged.</exception>
@@ -51,7 +55,7 @@ internal static class SnapshotRestore
         }
 
         DatabaseReader reader = new(file, settings.SnapshotPath, SnapshotFile.DatabaseBytes(file));
-        using MvccStore store = reader.ReadStore(settings.RevisionBump);
+        using MvccStore store = reader.ReadStore();
         Write(disk, settings, store, reader.ReadAuth());
     }
 
@@ -83,6 +87,21 @@ internal static class SnapshotRestore
         }
     }
 
+    /// <summary>Makes the newest revision one that is later by so much, and compacts to it; 0 for neither.</summary>
+    /// <exception cref="InvalidDataException">There is no such revision.</exception>
+    internal static void Raise(MvccStore store, long bump)
+    {
+        if (bump > long.MaxValue - store.Revision)
+        {
+            throw new InvalidDataException($"revision {store.Revision} cannot be raised by {bump}");
+        }
+
+        if (bump > 0)
+        {
+            store.Bump(store.Revision + bump);
+        }
+    }
+
     private static Member MemberOf(string name, IReadOnlyList<string> urls, string token)
     {
         Member member = new() { ID = ClusterIdentity.MemberId(urls, token), Name = name };
@@ -91,8 +110,11 @@ internal static class SnapshotRestore
     }
 
     /// <summary>The directory of a member of a new cluster: a checkpoint with this content, and a log that says whose it is.</summary>
+    /// <param name="store">Its revision is raised when the settings say so.</param>
+    /// <exception cref="InvalidDataException">There is no such revision.</exception>
     public static void Write(IDisk disk, RestoreSettings settings, MvccStore store, AuthTables auth)
     {
+        Raise(store, settings.RevisionBump);
         List<Member> members = [.. settings.InitialCluster.Select(m => MemberOf(m.Name, m.Urls, settings.ClusterToken)).OrderBy(static m => m.ID)];
         ulong cluster = ClusterIdentity.ClusterId(members.Select(static m => m.ID));
         ulong self = members.First(m => m.Name == settings.Name).ID;

@@ -64,7 +64,7 @@ internal sealed class EtcdMemberReader(IDisk disk, string snapshots, string log,
         head.Leases.AddRange(database.ReadTimesLeft());
         return new EtcdMember(overview.Cluster, overview.Member, state, head, entries)
         {
-            Store = at == 0 ? new MvccStore() : database.ReadStore(0),
+            Store = at == 0 ? new MvccStore() : database.ReadStore(),
             Remarks = _remarks,
         };
     }

@@ -62,6 +62,7 @@ public sealed class BackupRestoreTests : IDisposable
         RestoredBackup restored = Restore(new RestorePoint(newest - 5, null), bump: 1_000_000);
         Assert.Equal((newest - 5, newest - 5 + 1_000_000), (restored.RestoredRevision, restored.Revision));
         Assert.Equal(restored.Revision, CompactionAt(restored));
+        Assert.Contains("cannot be raised by", Assert.Throws<InvalidDataException>(() => Restore(default, bump: long.MaxValue)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -9,6 +9,7 @@ public sealed class ExitCodeTests
     [Theory]
     [InlineData("--bogus", 2, "etcd: flag provided but not defined: -bogus (see etcd --help)")]
     [InlineData("--snapshot-count=x", 2, "etcd: invalid value \"x\" for flag -snapshot-count: ")]
+    [InlineData("--config-file=/nowhere", 1, "etcd: error verifying flags, error loading the configuration file /nowhere: Could not find file '/nowhere'. See 'etcd --help'.")]
     [InlineData("extra", 1, "etcd: error verifying flags, 'extra' is not a valid flag.")]
     [InlineData("--config-file=/nowhere/etcd.yml", 1, "etcd: error verifying flags, error loading the configuration file /nowhere/etcd.yml: ")]
     [InlineData("--auto-compaction-mode=x", 1, "etcd: error verifying flags, ")]

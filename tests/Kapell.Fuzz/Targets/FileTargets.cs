@@ -250,7 +250,7 @@ internal sealed class DatabaseTarget : FuzzTarget
         using IDiskFile file = disk.Open("db", DiskOpen.Read);
         bool good = true;
         foreach (Action<DatabaseReader> look in (Action<DatabaseReader>[])
-            [static r => r.ReadStatus(), static r => r.ReadStore(0).Dispose(), static r => r.ReadAuth(), static r => r.ReadStore(1000).Dispose()])
+            [static r => r.ReadStatus(), static r => r.ReadStore().Dispose(), static r => r.ReadAuth(), ReadRaised])
         {
             try
             {
@@ -263,5 +263,11 @@ internal sealed class DatabaseTarget : FuzzTarget
         }
 
         return good;
+    }
+
+    private static void ReadRaised(DatabaseReader reader)
+    {
+        using MvccStore store = reader.ReadStore();
+        SnapshotRestore.Raise(store, 1000);
     }
 }
