@@ -63,6 +63,21 @@ public sealed class HostileInputTests
         Assert.Throws<InvalidDataException>(() => ReplicaLoader.Load(disk, settings, new Prng(1)));
     }
 
+    /// <summary>Found by Kapell.Fuzz, seed 7: the start ended with a broken invariant.</summary>
+    [Fact]
+    public void A_log_of_member_0_is_refused()
+    {
+        MemoryDisk disk = new(new Prng(1));
+        ReplicaSettings settings = new() { DataDirectory = "d", SegmentBytes = 1 << 20 };
+        using (WriteAheadLog log = WriteAheadLog.Open(disk, settings.WalDirectory, new WalOptions { SegmentBytes = 1 << 20 }, static _ => { }))
+        {
+            log.Append([LogRecords.Identity(9, 0)]);
+            log.Sync();
+        }
+
+        Assert.Contains("is of member 0 of cluster 9", Assert.Throws<InvalidDataException>(() => ReplicaLoader.Load(disk, settings, new Prng(1))).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Found by Kapell.Sim, seed 1795913052470233: killed within the first milliseconds of its life, a member never started again.</summary>
     [Fact]
     public void Entries_that_stand_there_twice_void_nothing_behind_them()

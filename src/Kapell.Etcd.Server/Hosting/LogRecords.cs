@@ -63,7 +63,9 @@ internal static class LogRecords
     public static (ulong Cluster, ulong Member) ToIdentity(WalRecord record)
     {
         Demand(record, record.Payload.Length == 16);
-        return (Word(record.Payload.Span, 0), Word(record.Payload.Span, 1));
+        (ulong cluster, ulong member) = (Word(record.Payload.Span, 0), Word(record.Payload.Span, 1));
+        return member != 0 ? (cluster, member) : throw new InvalidDataException(
+            $"the write-ahead log says that it is of member 0 of cluster {cluster:x}, and no member has that number: nothing that Kapell writes");
     }
 
     private static void Demand(WalRecord record, bool condition)
