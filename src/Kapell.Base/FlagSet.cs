@@ -10,6 +10,8 @@ namespace Kapell.Base;
 /// </summary>
 public sealed class FlagSet(string program, string synopsis, FlagWords words = FlagWords.Pflag)
 {
+    private const string ChoiceKind = "choice";
+
     private readonly List<Flag> _flags = [];
     private readonly Dictionary<string, Flag> _byName = new(StringComparer.Ordinal);
     private readonly HashSet<string> _named = new(StringComparer.Ordinal);
@@ -28,6 +30,10 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     public void Group(string title) => _group = title;
 
     public FlagValue<string> String(string name, string value, string help) => Add(name, value, help, static s => s, "string");
+
+    /// <summary>One of a few words.</summary>
+    public FlagValue<string> Choice(string name, string value, IReadOnlyList<string> choices, string help) =>
+        Add(name, value, help, s => choices.Contains(s) ? s : throw new FormatException($"invalid value \"{s}\""), ChoiceKind);
 
     public FlagValue<bool> Bool(string name, bool value, string help) => Add(name, value, help, ParseBool, "");
 
@@ -49,7 +55,11 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     public FlagValue<TimeSpan> Duration(string name, TimeSpan value, string help) => Add(name, value, help, GoDuration.Parse, "duration");
 
     /// <summary>A comma-separated list; in pflag's programs a repeated flag adds to it, in etcd's the last one counts.</summary>
-    public FlagValue<IReadOnlyList<string>> List(string name, IReadOnlyList<string> value, string help)
+    /// <param name="name">Of the flag.</param>
+    /// <param name="value">What it is when it is not set.</param>
+    /// <param name="help">A sentence.</param>
+    /// <param name="wrongWith">What is wrong with one of them, or null.</param>
+    public FlagValue<IReadOnlyList<string>> List(string name, IReadOnlyList<string> value, string help, Func<string, string?>? wrongWith = null)
     {
         List<string> all = [];
         return Add<IReadOnlyList<string>>(name, value, help, s =>
@@ -59,7 +69,13 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
                 all = [];
             }
 
-            all.AddRange(s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+            string[] named = s.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            if (wrongWith is not null && named.Select(wrongWith).FirstOrDefault(static wrong => wrong is not null) is { } reason)
+            {
+                throw new FormatException(reason);
+            }
+
+            all.AddRange(named);
             return all;
         }, "strings");
     }
@@ -83,6 +99,7 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
     {
         "" => FlagKind.Bool,
         "string" => FlagKind.Text,
+        ChoiceKind => FlagKind.Choice,
         "strings" => FlagKind.List,
         "duration" => FlagKind.Duration,
         _ => FlagKind.Number,
@@ -163,7 +180,7 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
             foreach (Flag flag in group)
             {
                 text.Append("  --").Append(flag.Name);
-                text.Append(flag.Kind.Length == 0 ? "" : " " + flag.Kind).Append('\n');
+                text.Append(flag.Kind switch { "" => "", ChoiceKind => " string", { } kind => " " + kind }).Append('\n');
                 text.Append("        ").Append(flag.Help);
                 text.Append(flag.DefaultText.Length == 0 ? "" : $" (default {flag.DefaultText})").Append('\n');
             }
@@ -189,12 +206,13 @@ public sealed class FlagSet(string program, string synopsis, FlagWords words = F
         }
         catch (Exception e) when (e is FormatException or OverflowException or ArgumentException)
         {
-            // Go's package flag hides what the parser of numbers says.
-            string reason = flag.Kind is not ("int" or "uint" or "float") ? e.Message
-                : e is OverflowException ? "value out of range"
+            // Go's package flag hides what the parsers of its own kinds say.
+            string reason = !flag.IsBool && flag.Kind is not ("int" or "uint" or "float" or "duration") ? e.Message
+                : e is OverflowException && flag.Kind is not "duration" ? "value out of range"
                 : "parse error";
             throw new FlagException(words == FlagWords.Go
-                ? $"invalid value \"{text}\" for {source ?? "flag -" + name}: {reason}"
+                ? flag.IsBool && source is null ? $"invalid boolean value \"{text}\" for -{name}: {reason}"
+                    : $"invalid value \"{text}\" for {source ?? "flag -" + name}: {reason}"
                 : $"invalid argument \"{text}\" for \"--{name}\" flag: {e.Message}");
         }
     }
@@ -241,6 +259,7 @@ public enum FlagKind
     Number,
     Duration,
     List,
+    Choice,
 }
 
 /// <summary>Whose words errors are said in: the programs of Kubernetes use one library of Go, etcd another.</summary>

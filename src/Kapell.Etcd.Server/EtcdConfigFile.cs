@@ -62,6 +62,9 @@ internal static class EtcdConfigFile
         ["discovery-config/client/auth/password"] = "discovery-password",
     };
 
+    // For clients there is nothing to skip, here and with etcd: the address that one calls from is compared with its certificate for peers alone.
+    private const string WithoutEffect = "client-transport-security/skip-client-san-verification";
+
     // The other lists are one text with commas.
     private static readonly HashSet<string> Sequences = new(StringComparer.Ordinal)
     {
@@ -127,6 +130,12 @@ internal static class EtcdConfigFile
                 continue;
             }
 
+            if (setting == WithoutEffect)
+            {
+                _ = IsNull(value) ? null : TextOf(setting, setting, FlagKind.Bool, value);
+                continue;
+            }
+
             string flag = Renamed.GetValueOrDefault(setting, setting);
             if (!known.Contains(flag) || flag is "config-file" or "version")
             {
@@ -161,6 +170,8 @@ internal static class EtcdConfigFile
             case FlagKind.List:
                 string urls = scalar?.Kind == YamlKind.Text ? scalar.Value : throw Wrong(setting, "a string", value);
                 return urls.Length > 0 ? urls : null;
+            case FlagKind.Choice:
+                return scalar?.Kind != YamlKind.Text ? throw Wrong(setting, "a string", value) : scalar.Value.Length > 0 ? scalar.Value : null;
             default:
                 return scalar?.Kind == YamlKind.Text ? scalar.Value : throw Wrong(setting, "a string", value);
         }

@@ -147,9 +147,9 @@ internal sealed class EtcdFlags
         _flags.Alias("experimental-snapshot-catchup-entries", "snapshot-catchup-entries");
         _heartbeat = _flags.Unsigned("heartbeat-interval", HeartbeatDefault, "Time (in milliseconds) of a heartbeat interval.");
         _election = _flags.Unsigned("election-timeout", ElectionDefault, "Time (in milliseconds) for an election to timeout.");
-        _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.");
-        _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.");
-        _listenClientHttp = _flags.List("listen-client-http-urls", [], "List of URLs to listen on for http only client traffic. --listen-client-urls are then for gRPC alone.");
+        _listenPeer = _flags.List("listen-peer-urls", DefaultPeer, "List of URLs to listen on for peer traffic.", ListenAddress.WrongWith);
+        _listenClient = _flags.List("listen-client-urls", DefaultClient, "List of URLs to listen on for client grpc traffic and http.", ListenAddress.WrongWith);
+        _listenClientHttp = _flags.List("listen-client-http-urls", [], "List of URLs to listen on for http only client traffic. --listen-client-urls are then for gRPC alone.", ListenAddress.WrongWith);
         _quota = _flags.Long("quota-backend-bytes", 0, "Raise alarms when the content exceeds the given quota. 0 means 2 GiB, less than 0 none.");
         _maxTxnOps = _flags.Unsigned("max-txn-ops", 128, "Maximum number of operations permitted in a transaction.");
         _maxRequestBytes = _flags.Unsigned("max-request-bytes", 1536 * 1024, "Maximum client request size in bytes the server will accept.");
@@ -166,13 +166,13 @@ internal sealed class EtcdFlags
         _backupInterval = _flags.Duration("backup-interval", TimeSpan.FromHours(1), "Time between two whole backups.");
         _backupRetention = _flags.Duration("backup-retention", TimeSpan.FromDays(7), "How far back a point in time can be restored; older backups are deleted.");
         _flags.Group("Clustering");
-        _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.");
+        _advertisePeer = _flags.List("initial-advertise-peer-urls", DefaultPeer, "List of this member's peer URLs to advertise.", ListenAddress.WrongWith);
         _initialCluster = _flags.String("initial-cluster", "", "Initial cluster configuration for bootstrapping: name=peer-url, comma-separated.");
-        _clusterState = _flags.String("initial-cluster-state", "new", "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
+        _clusterState = _flags.Choice("initial-cluster-state", "new", ["new", "existing"], "Initial cluster state ('new' when bootstrapping a cluster, 'existing' when joining one).");
         _token = _flags.String("initial-cluster-token", TokenDefault, "Initial cluster token for the etcd cluster during bootstrap.");
         _preVote = _flags.Bool("pre-vote", true, "Enable the raft Pre-Vote algorithm to prevent disruption when a node that has been partitioned away rejoins the cluster.");
         _strictReconfig = _flags.Bool("strict-reconfig-check", true, "Reject reconfiguration requests that would cause quorum loss.");
-        _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.");
+        _advertiseClient = _flags.List("advertise-client-urls", DefaultClient, "List of this member's client URLs to advertise.", ListenAddress.WrongWith);
         _compactionMode = _flags.String("auto-compaction-mode", "periodic", "Interpret 'auto-compaction-retention' one of: periodic|revision.");
         _compactionRetention = _flags.String("auto-compaction-retention", "0", "Auto compaction retention length. 0 means disable auto compaction.");
         _discovery = new DiscoveryFlags(_flags);
@@ -210,7 +210,7 @@ internal sealed class EtcdFlags
         _skipAddresses = _flags.Bool("peer-skip-client-san-verification", false, "Skip verification of SAN field in client certificate for peer connections: of the address that a peer calls from.");
         _flags.Alias("experimental-peer-skip-client-san-verification", "peer-skip-client-san-verification");
         _unused.Security();
-        _cors = _flags.List("cors", ["*"], "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing, (empty or * means allow all).");
+        _cors = _flags.List("cors", ["*"], "Comma-separated whitelist of origins for CORS, or cross-origin resource sharing, (empty or * means allow all).", static o => o == "*" ? null : ListenAddress.WrongWith(o));
         _hostWhitelist = _flags.List("host-whitelist", ["*"], "Acceptable hostnames from HTTP client requests, if server is not secure (empty or * means allow all).");
         _flags.Group("Auth");
         _authToken = _flags.String("auth-token", "simple", "Specify a v3 authentication token type and its options ('simple' or 'jwt').");
@@ -232,7 +232,7 @@ internal sealed class EtcdFlags
         _flags.Alias("experimental-warning-apply-duration", "warning-apply-duration");
         _tracing = new TracingFlags(_flags);
         _unused.Logging();
-        _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.");
+        _listenMetrics = _flags.List("listen-metrics-urls", [], "List of URLs to listen on for the /metrics and /health endpoints.", ListenAddress.WrongWith);
         _flags.Group("Features");
         _localAddress = _flags.Bool("experimental-set-member-localaddr", false, "Call other members from the first address in --initial-advertise-peer-urls that is not of the loopback. As --feature-gates=SetMemberLocalAddr=true.");
         _compare = _flags.Bool(
@@ -506,7 +506,6 @@ internal sealed class EtcdFlags
         {
             foreach (string url in urls.Value)
             {
-                CheckUrl(name, url);
                 bool bare = listens && ListenAddress.Parse(url).IsTls && !_autoTls.Value && (_certFile.Value.Length == 0 || _keyFile.Value.Length == 0);
                 if (bare && name is ("listen-client-urls" or "listen-metrics-urls"))
                 {
@@ -516,14 +515,6 @@ internal sealed class EtcdFlags
                             : "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url");
                 }
             }
-        }
-    }
-
-    private static void CheckUrl(string name, string url)
-    {
-        if (ListenAddress.WrongWith(url) is { } wrong)
-        {
-            throw new FlagException($"invalid value \"{url}\" for flag -{name}: {wrong}");
         }
     }
 
@@ -571,11 +562,6 @@ internal sealed class EtcdFlags
             .With("SetMemberLocalAddr", _localAddress.Value)
             .With("LeaseCheckpoint", _leaseCheckpoint.Value || _oldLeaseCheckpoint.Value)
             .With("InitialCorruptCheck", _initialCheck.Value || _oldInitialCheck.Value);
-        if (_clusterState.Value is not ("new" or "existing") && !(_fromFile && _clusterState.Value.Length == 0))
-        {
-            throw new FlagException($"unexpected clusterState \"{_clusterState.Value}\"");
-        }
-
         return gates;
     }
 

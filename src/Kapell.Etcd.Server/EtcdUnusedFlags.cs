@@ -43,9 +43,7 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
         Unused("raft-write-timeout", TimeSpan.FromSeconds(5), NoTransport);
         Unused("enable-v2", false, "the v2 API is gone upstream too");
         Unused("experimental-enable-v2v3", "", "the v2 API is gone upstream too");
-        FlagValue<string> stage = flags.String("v2-deprecation", "write-only", Taken("v2-deprecation", "the v2 API is gone upstream too"));
-        _checks.Add(() => stage.Value is "write-only" or "write-only-drop-data" or "gone" ? null
-            : $"invalid value \"{stage.Value}\" for flag -v2-deprecation: invalid value \"{stage.Value}\"");
+        Unused("v2-deprecation", ["write-only", "write-only-drop-data", "gone"], "the v2 API is gone upstream too");
     }
 
     public void Clustering()
@@ -55,11 +53,11 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
             Refused(name, "", "it asks by the v2 API, which is gone upstream too: use --discovery-endpoints and --discovery-token");
         }
 
-        Unused("discovery-fallback", "exit", NoProxy);
+        Unused("discovery-fallback", ["exit", "proxy"], NoProxy);
         Unused("discovery-dial-timeout", TimeSpan.FromSeconds(2), "each request has its own time: --discovery-request-timeout");
         Unused("discovery-keepalive-time", TimeSpan.FromSeconds(2), "the service is asked for some moments only");
         Unused("discovery-keepalive-timeout", TimeSpan.FromSeconds(6), "the service is asked for some moments only");
-        Unused("proxy", "off", NoProxy);
+        Unused("proxy", ["off", "readonly", "on"], NoProxy);
         foreach (string name in new[] { "proxy-failure-wait", "proxy-refresh-interval", "proxy-dial-timeout", "proxy-write-timeout", "proxy-read-timeout" })
         {
             Unused(name, 0, NoProxy);
@@ -127,6 +125,9 @@ internal sealed class EtcdUnusedFlags(FlagSet flags)
     }
 
     private void Unused(string name, string value, string reason) => flags.String(name, value, Taken(name, reason));
+
+    /// <summary>One of a few words, the first when it is not set.</summary>
+    private void Unused(string name, string[] choices, string reason) => flags.Choice(name, choices[0], choices, Taken(name, reason));
 
     private void Unused(string name, bool value, string reason) => flags.Bool(name, value, Taken(name, reason));
 

@@ -26,9 +26,9 @@ public sealed class StartupTests
         { "--auto-compaction-mode nonsense", "unknown auto-compaction-mode \"nonsense\"", 1 },
         { "--auto-compaction-retention nonsense", "error parsing CompactionRetention: time: invalid duration", 1 },
         { "--listen-client-urls http://example.com:1 --advertise-client-urls http://a:1", "expected IP in URL for binding (http://example.com:1)", 1 },
-        { "--listen-client-urls ftp://127.0.0.1:1", "invalid value \"ftp://127.0.0.1:1\" for flag -listen-client-urls: URL scheme must be http", 0 },
-        { "--listen-client-urls http://127.0.0.1:1/p", "URL must not contain a path: http://127.0.0.1:1/p", 0 },
-        { "--advertise-client-urls http://127.0.0.1", "URL address does not have the form \"host:port\": http://127.0.0.1", 0 },
+        { "--listen-client-urls ftp://127.0.0.1:1", "invalid value \"ftp://127.0.0.1:1\" for flag -listen-client-urls: URL scheme must be http", 2 },
+        { "--listen-client-urls http://127.0.0.1:1/p", "URL must not contain a path: http://127.0.0.1:1/p", 2 },
+        { "--advertise-client-urls http://127.0.0.1", "URL address does not have the form \"host:port\": http://127.0.0.1", 2 },
         { "--cipher-suites nope", "unexpected TLS cipher suite \"nope\"", 0 },
         { "--auth-token nonsense", "auth: invalid auth options", 0 },
         { "--auth-token jwt,sign-method=RS256", "auth: missing key data", 0 },
@@ -85,7 +85,6 @@ public sealed class StartupTests
     [InlineData("--listen-metrics-urls https://127.0.0.1:1", "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url")]
     [InlineData("--corrupt-check-time 1s --experimental-corrupt-check-time 1s", "cannot set --experimental-corrupt-check-time and --corrupt-check-time at the same time")]
     [InlineData("--compact-hash-check-time -1s", "--compact-hash-check-time must be >0 (set to -1s)")]
-    [InlineData("--v2-deprecation=not-yet", "invalid value \"not-yet\" for flag -v2-deprecation: invalid value \"not-yet\"")]
     [InlineData("--experimental-enable-distributed-tracing --experimental-distributed-tracing-sampling-rate=-1", "tracing sampling rate must be positive")]
     [InlineData("--enable-distributed-tracing --distributed-tracing-sampling-rate=1000001", "tracing sampling rate must be less than 1000000")]
     [InlineData("--enable-distributed-tracing --distributed-tracing-address=nowhere:", "--distributed-tracing-address: \"nowhere:\" is not host:port")]

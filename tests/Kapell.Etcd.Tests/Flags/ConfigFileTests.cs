@@ -111,7 +111,8 @@ public sealed class ConfigFileTests
         EtcdOptions options = Options("""
             socket-options: {reuse-port: true}
             peer-transport-security: {skip-client-san-verification: true, allowed-cn: [a, b]}
-            client-transport-security: {allowed-cn: [c]}
+            client-transport-security: {allowed-cn: [c], skip-client-san-verification: true}
+            initial-cluster-state: ""
             experimental-snapshot-catch-up-entries: 7
             self-signed-cert-validity: 0
             tls-min-version: ""
