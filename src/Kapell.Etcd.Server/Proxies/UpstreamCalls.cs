@@ -68,7 +68,9 @@ internal sealed class UpstreamCalls(Upstreams upstreams)
         : new RpcException(new Status(StatusCode.Unavailable, $"etcd grpc-proxy: {upstream.Address} does not answer, or is no member any more"));
 
     private static RpcException Plain(RpcException e, Upstream upstream) => new(
-        new Status(e.StatusCode, NeverSent(e) ? $"etcd grpc-proxy: cannot connect to {upstream.Address}: {e.Status.DebugException!.Message}" : e.Status.Detail), e.Trailers);
+        new Status(e.StatusCode, e.Status.DebugException is not { } here ? e.Status.Detail
+            : NeverSent(e) ? $"etcd grpc-proxy: cannot connect to {upstream.Address}: {here.Message}"
+            : $"etcd grpc-proxy: the connection to {upstream.Address} broke: {here.Message}"), e.Trailers);
 
     // A channel says by a bare SocketException that it could not connect; what breaks later is wrapped.
     private static bool NeverSent(RpcException e) => e.Status.DebugException is SocketException

@@ -117,6 +117,32 @@ public sealed class ProxyTests
         Assert.Matches("^etcd grpc-proxy: cannot connect to http://127.0.0.1:[0-9]+: Connection refused", end.Status.Detail);
     }
 
+    /// <summary>etcd's client takes a stream that ends before it has sent anything for an end without a reason, and does not try again.</summary>
+    [Fact]
+    public async Task A_stream_learns_that_the_member_is_down_when_it_has_asked()
+    {
+        StoreProcess member = await StoreProcess.StartAsync(StoreKind.Kapell, Cancellation);
+        using ProxyProcess proxy = await ProxyProcess.StartAsync(member.Url, Cancellation);
+        using GrpcChannel channel = GrpcChannel.ForAddress(proxy.Url);
+        using AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> early = new Lease.LeaseClient(channel).LeaseKeepAlive(cancellationToken: Cancellation);
+        await early.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = 1 }, Cancellation);
+        Assert.True(await early.ResponseStream.MoveNext(Cancellation));
+        member.Kill();
+        RpcException broken = await Assert.ThrowsAsync<RpcException>(() => early.ResponseStream.MoveNext(Cancellation));
+        Assert.Equal(StatusCode.Unavailable, broken.StatusCode);
+        Assert.StartsWith($"etcd grpc-proxy: the connection to {member.Url} broke: ", broken.Status.Detail, StringComparison.Ordinal);
+
+        using AsyncDuplexStreamingCall<LeaseKeepAliveRequest, LeaseKeepAliveResponse> late = new Lease.LeaseClient(channel).LeaseKeepAlive(cancellationToken: Cancellation);
+        Task<bool> answered = late.ResponseStream.MoveNext(Cancellation);
+        await Task.Delay(TimeSpan.FromSeconds(0.5), Cancellation);
+        Assert.False(answered.IsCompleted);
+        await late.RequestStream.WriteAsync(new LeaseKeepAliveRequest { ID = 1 }, Cancellation);
+        RpcException refused = await Assert.ThrowsAsync<RpcException>(() => answered);
+        Assert.Equal(StatusCode.Unavailable, refused.StatusCode);
+        Assert.StartsWith($"etcd grpc-proxy: cannot connect to {member.Url}: ", refused.Status.Detail, StringComparison.Ordinal);
+        member.Dispose();
+    }
+
     [Fact]
     public async Task A_namespace_is_one_for_watches_too()
     {

@@ -33,6 +33,12 @@ internal abstract class SharedStreams<TTrunk, TBranch>(Upstreams upstreams, Mess
     public async Task ServeAsync(
         Method<byte[], byte[]> method, IAsyncStreamReader<byte[]> requests, IServerStreamWriter<byte[]> responses, ServerCallContext context)
     {
+        // A client whose stream ends before it has sent anything does not learn why: etcd's takes that for an end, and does not try again.
+        if (!await requests.MoveNext(context.CancellationToken))
+        {
+            return;
+        }
+
         TBranch branch = new();
         Line line = Enter(method, branch, context);
         using CancellationTokenSource over = CancellationTokenSource.CreateLinkedTokenSource(context.CancellationToken);
@@ -51,11 +57,12 @@ internal abstract class SharedStreams<TTrunk, TBranch>(Upstreams upstreams, Mess
         }
     }
 
+    // The first is read.
     private async Task ReceiveAsync(Line line, TBranch branch, IAsyncStreamReader<byte[]> requests, CancellationToken over)
     {
         try
         {
-            while (await requests.MoveNext(over))
+            do
             {
                 if (requests.Current.Length > requestBytesMax)
                 {
@@ -74,6 +81,7 @@ internal abstract class SharedStreams<TTrunk, TBranch>(Upstreams upstreams, Mess
                     await Task.Delay(Pace, time, over);
                 }
             }
+            while (await requests.MoveNext(over));
 
             lock (Gate)
             {
