@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
 using Kapell.Base;
-using Kapell.Storage;
 
 namespace Kapell.Bench.Scale;
 
@@ -11,7 +10,6 @@ namespace Kapell.Bench.Scale;
 /// </summary>
 internal static class DiskCommand
 {
-    private const int FileBytes = 32 << 20;
     private const int BatchMax = 1024;
 
     public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter output, CancellationToken cancellation)
@@ -37,25 +35,12 @@ internal static class DiskCommand
             throw new FlagException("--rate must be 1 to 100000, --size 1 to 16384, --duration above zero");
         }
 
-        // It is deleted at the end.
-        if (Path.Exists(file.Value) || !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(file.Value))))
-        {
-            throw new FlagException($"--file: {file.Value} must be a new file in a folder that exists");
-        }
-
-        FileDisk disk = new();
         LatencyRecorder latency = new();
-        try
+        using (FlushedFile target = new(file.Value, "file"))
         {
-            using IDiskFile target = disk.Open(file.Value, DiskOpen.Create);
-            Zero(target);
             await Task.Factory.StartNew(
                 () => Write(target, rate.Value, size.Value, duration.Value, latency, cancellation),
                 cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        }
-        finally
-        {
-            File.Delete(file.Value);
         }
 
         await output.WriteLineAsync(string.Create(
@@ -64,25 +49,12 @@ internal static class DiskCommand
         return 0;
     }
 
-    // As a log's segment is: what is written later changes nothing but bytes that are there.
-    private static void Zero(IDiskFile target)
-    {
-        byte[] page = new byte[4096];
-        for (int at = 0; at < FileBytes; at += page.Length)
-        {
-            target.Write(at, page);
-        }
-
-        target.Flush();
-    }
-
     private static void Write(
-        IDiskFile target, int rate, int size, TimeSpan duration, LatencyRecorder latency, CancellationToken cancellation)
+        FlushedFile target, int rate, int size, TimeSpan duration, LatencyRecorder latency, CancellationToken cancellation)
     {
         byte[] batch = new byte[size * BatchMax];
         long begin = Stopwatch.GetTimestamp();
         long written = 0;
-        long at = 0;
         while (Stopwatch.GetElapsedTime(begin) < duration)
         {
             int due = (int)Math.Min(BatchMax, (long)(Stopwatch.GetElapsedTime(begin).TotalSeconds * rate) - written);
@@ -93,10 +65,7 @@ internal static class DiskCommand
                 continue;
             }
 
-            at = at + (due * size) > FileBytes ? 0 : at;
-            target.Write(at, batch.AsSpan(0, due * size));
-            target.Flush();
-            at += due * size;
+            target.Append(batch.AsSpan(0, due * size));
             for (; due > 0; due--)
             {
                 written++;

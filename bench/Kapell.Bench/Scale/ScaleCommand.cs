@@ -101,7 +101,8 @@ internal static class ScaleCommand
     {
         LatencyRecorder latency = new();
         LatencyRecorder lateness = new();
-        using Witnesses witnesses = new();
+        using DiskWitness? disk = options.DiskWitness.Value.Length > 0 ? new DiskWitness(options.DiskWitness.Value) : null;
+        using Witnesses witnesses = new(disk);
         await using TargetTimes target = new(options.Target.Value);
         Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses, target);
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);

@@ -9,7 +9,7 @@ internal sealed class ScaleOptions
         Fills a store step by step, measures what an operation costs at each size, then drives the full store at a steady rate with
         compactions and prints every latency as a histogram, and of each stall what time the machine did not give: a thread on each
         processor sleeps and reads 512 MB here and there; and what the flushes of the log and the collector took, by /metrics each
-        second. Writes a chart of the cost by size when --chart is given.
+        second. With --disk-witness also what time the disk stood still for another who writes and flushes a little. Writes a chart of the cost by size when --chart is given.
         """);
 
     public ScaleOptions()
@@ -26,6 +26,7 @@ internal sealed class ScaleOptions
         Duration = _flags.Duration("duration", TimeSpan.FromMinutes(10), "length of the steady load; 0: none");
         Rate = _flags.Int("rate", 1000, "puts a second of the steady load, over the existing keys; sent whether or not the last are answered");
         CompactEvery = _flags.Duration("compact-every", TimeSpan.FromSeconds(60), "time between compactions to the newest revision");
+        DiskWitness = _flags.String("disk-witness", "", "new file on the target's disk, written and flushed 200 times a second beside the load to see when the disk stands still; deleted at the end");
         Chart = _flags.String("chart", "", "file for the chart of CPU per operation by number of keys (SVG)");
         _flags.Examples.Add("Kapell.Bench scale --target http://127.0.0.1:2379 --server-pid 11 --sizes 10000,1000000 --duration 1m");
     }
@@ -53,6 +54,8 @@ internal sealed class ScaleOptions
     public FlagValue<int> Rate { get; }
 
     public FlagValue<TimeSpan> CompactEvery { get; }
+
+    public FlagValue<string> DiskWitness { get; }
 
     public FlagValue<string> Chart { get; }
 

@@ -11,6 +11,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
 {
     private const int Shown = 10;
     private const int KeptMax = 100_000;
+    private static readonly TimeSpan Kept = TimeSpan.FromMilliseconds(10);
     private static readonly TimeSpan Slow = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Slow puts that were due this close to one another belong to one stall.</summary>
@@ -25,7 +26,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
     public void Answered(long dueAt, TimeSpan sentLate)
     {
         TimeSpan took = Stopwatch.GetElapsedTime(dueAt);
-        if (took < Slow)
+        if (took < Kept)
         {
             return;
         }
@@ -67,12 +68,18 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
         (int gaps, TimeSpan longestGap, TimeSpan slow) = witnesses.Gaps;
         await output.WriteLineAsync(string.Create(
             CultureInfo.InvariantCulture, $"  the machine: a thread on each processor that only sleeps was kept waiting {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms; its reads of memory took five times as long, or more, for {slow.TotalMilliseconds:F0} ms, all processors together"));
-        if (stalls.Count > 0)
+        if (witnesses.Disk?.Flushes is { } flushes)
         {
-            TimeSpan[] left = Left();
             await output.WriteLineAsync(string.Create(
                 CultureInfo.InvariantCulture,
-                $"  without that {left.Count(static t => t > VerySlow)} puts took over {VerySlow.TotalMilliseconds:F0} ms, the longest {left.Max().TotalMilliseconds:F1} ms"));
+                $"  the disk, for another who writes and flushes a little: {flushes.Total()} times, p50 {flushes.Quantile(0.5).TotalMilliseconds:F2}, p99 {flushes.Quantile(0.99).TotalMilliseconds:F2}, p99.9 {flushes.Quantile(0.999).TotalMilliseconds:F2}, longest {flushes.Max.TotalMilliseconds:F1} ms"));
+        }
+
+        if (Left() is { Length: > 0 } left)
+        {
+            await output.WriteLineAsync(string.Create(
+                CultureInfo.InvariantCulture,
+                $"  without that {left.Count(static t => t > Kept)} puts took over {Kept.TotalMilliseconds:F0} ms, {left.Count(static t => t > VerySlow)} over {VerySlow.TotalMilliseconds:F0} ms, the longest {left.Max().TotalMilliseconds:F1} ms"));
         }
     }
 
@@ -82,7 +89,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
         lock (_slow)
         {
             TimeSpan lastDue = TimeSpan.MinValue;
-            foreach ((TimeSpan due, TimeSpan took, TimeSpan sentLate) in _slow.OrderBy(static s => s.Due))
+            foreach ((TimeSpan due, TimeSpan took, TimeSpan sentLate) in _slow.Where(static s => s.Took >= Slow).OrderBy(static s => s.Due))
             {
                 if (stalls.Count == 0 || due - lastDue > Apart)
                 {

@@ -29,13 +29,17 @@ internal sealed partial class Witnesses : IDisposable
     private readonly List<Gap>[] _gaps; // In order; each guarded by itself.
     private volatile bool _isOver;
 
-    public Witnesses()
+    /// <param name="disk">What it saw is missing too.</param>
+    public Witnesses(DiskWitness? disk = null)
     {
+        Disk = disk;
         _gaps = [.. Enumerable.Range(0, Math.Min(Environment.ProcessorCount, ProcessorsMax)).Select(static _ => new List<Gap>())];
         _memory.AsSpan().Fill(1); // Pages that nobody wrote to are none.
         _threads = [.. Enumerable.Range(0, _gaps.Length).Select(p => new Thread(() => Watch(p)) { IsBackground = true, Name = $"witness {p}" })];
         Array.ForEach(_threads, static t => t.Start());
     }
+
+    public DiskWitness? Disk { get; }
 
     /// <summary>How often one was kept waiting and the longest of these times; and for how long, of all together, the machine was slow.</summary>
     public (int Count, TimeSpan Longest, TimeSpan Slow) Gaps
@@ -60,20 +64,28 @@ internal sealed partial class Witnesses : IDisposable
         }
     }
 
-    /// <summary>What of a time, in timestamps, the processor that missed most did not give.</summary>
-    public TimeSpan Missing(long from, long to) => _gaps.Max(gaps =>
+    /// <summary>What of a time, in timestamps, the disk stood still, or the processor that missed most did not give.</summary>
+    public TimeSpan Missing(long from, long to)
     {
-        lock (gaps)
+        IReadOnlyList<(long From, long To)> still = Disk?.Within(from, to) ?? [];
+        long disk = still.Sum(static s => s.To - s.From);
+        return Stopwatch.GetElapsedTime(0, disk + (long)_gaps.Max(gaps =>
         {
-            return Stopwatch.GetElapsedTime(0, (long)gaps.Sum(gap => Math.Max(0, Math.Min(to, gap.To) - Math.Max(from, gap.From)) * gap.Share));
-        }
-    });
+            lock (gaps)
+            {
+                // None twice.
+                return gaps.Sum(gap => (Overlap(gap, from, to) - still.Sum(s => Overlap(gap, s.From, s.To))) * gap.Share);
+            }
+        }));
+    }
 
     public void Dispose()
     {
         _isOver = true;
         Array.ForEach(_threads, static t => t.Join());
     }
+
+    private static long Overlap(Gap gap, long from, long to) => Math.Max(0, Math.Min(to, gap.To) - Math.Max(from, gap.From));
 
     private void Watch(int processor)
     {
