@@ -118,14 +118,16 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
 
     private string Told(Stall stall)
     {
-        (TimeSpan? flush, TimeSpan? collector) = target.Of(At(stall.At), At(stall.End));
+        (TimeSpan? flush, TimeSpan? collector, long full) = target.Of(At(stall.At), At(stall.End));
         string flushes = flush switch
         {
             null => "flushes not told",
             { Ticks: long.MaxValue } => "a flush longer than the histogram tells",
             { } atMost => string.Create(CultureInfo.InvariantCulture, $"flushes of up to {atMost.TotalMilliseconds:F0} ms"),
         };
-        return collector is { } still ? string.Create(CultureInfo.InvariantCulture, $"{flushes}, collector {still.TotalMilliseconds:F1} ms") : flushes;
+        return collector is { } still
+            ? string.Create(CultureInfo.InvariantCulture, $"{flushes}, collector {still.TotalMilliseconds:F1} ms{(full > 0 ? $" ({full} of all generations)" : "")}")
+            : flushes;
     }
 
     private long At(TimeSpan since) => begin + (long)(since.TotalSeconds * Stopwatch.Frequency);

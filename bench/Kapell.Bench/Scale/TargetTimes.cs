@@ -11,6 +11,7 @@ internal sealed class TargetTimes : IAsyncDisposable
 {
     private const string Metric = "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"";
     private const string Collecting = "dotnet_gc_pause_seconds_total ";
+    private const string Full = "dotnet_gc_collections_total{generation=\"2\"} ";
     private const string Everything = "+Inf";
 
     private static readonly TimeSpan Pace = TimeSpan.FromSeconds(1);
@@ -28,14 +29,14 @@ internal sealed class TargetTimes : IAsyncDisposable
 
     /// <summary>
     /// The bound of the histogram that the longest flush of a time, in timestamps, did not pass, and for how long all stood still for the
-    /// collector in these seconds; null for what the target did not tell.
+    /// collector in these seconds, and in how many collections of all; null for what the target did not tell.
     /// </summary>
-    public (TimeSpan? Flush, TimeSpan? Collector) Of(long from, long to)
+    public (TimeSpan? Flush, TimeSpan? Collector, long Full) Of(long from, long to)
     {
         lock (_told)
         {
             Told[] within = [.. _told.Where(l => l.To >= from && l.From <= to)];
-            return (within.Max(static t => t.Flush), within.Any(static t => t.Collector is not null) ? new TimeSpan(within.Sum(static t => t.Collector?.Ticks ?? 0)) : null);
+            return (within.Max(static t => t.Flush), within.Any(static t => t.Collector is not null) ? new TimeSpan(within.Sum(static t => t.Collector?.Ticks ?? 0)) : null, within.Sum(static t => t.Full));
         }
     }
 
@@ -52,6 +53,7 @@ internal sealed class TargetTimes : IAsyncDisposable
         long askedBefore = 0;
         List<(TimeSpan Bound, long Count)> flushed = [];
         TimeSpan? collected = null;
+        long fullBefore = 0;
         try
         {
             while (true)
@@ -59,17 +61,18 @@ internal sealed class TargetTimes : IAsyncDisposable
                 long asked = Stopwatch.GetTimestamp();
                 string now = await _http.GetStringAsync("/metrics", _stop.Token);
                 List<(TimeSpan Bound, long Count)> flushes = Buckets(now);
-                TimeSpan? collecting = Collector(now);
+                TimeSpan? collecting = Number(now, Collecting) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
+                long full = (long)(Number(now, Full) ?? 0);
                 if (askedBefore > 0)
                 {
-                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(flushed, flushes), collecting - collected);
+                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(flushed, flushes), collecting - collected, full - fullBefore);
                     lock (_told)
                     {
                         _told.Add(told);
                     }
                 }
 
-                (askedBefore, flushed, collected) = (asked, flushes, collecting);
+                (askedBefore, flushed, collected, fullBefore) = (asked, flushes, collecting, full);
                 await Task.Delay(Pace, _stop.Token);
             }
         }
@@ -96,10 +99,8 @@ internal sealed class TargetTimes : IAsyncDisposable
         return all == 0 ? TimeSpan.Zero : now[last].Bound;
     }
 
-    private static TimeSpan? Collector(string metrics) =>
-        metrics.Split('\n').FirstOrDefault(static l => l.StartsWith(Collecting, StringComparison.Ordinal)) is { } line
-            ? TimeSpan.FromSeconds(double.Parse(line[Collecting.Length..], CultureInfo.InvariantCulture))
-            : null;
+    private static double? Number(string metrics, string name) =>
+        metrics.Split('\n').FirstOrDefault(l => l.StartsWith(name, StringComparison.Ordinal)) is { } line ? double.Parse(line[name.Length..], CultureInfo.InvariantCulture) : null;
 
     private static List<(TimeSpan Bound, long Count)> Buckets(string metrics)
     {
@@ -114,5 +115,5 @@ internal sealed class TargetTimes : IAsyncDisposable
         return buckets;
     }
 
-    private readonly record struct Told(long From, long To, TimeSpan? Flush, TimeSpan? Collector);
+    private readonly record struct Told(long From, long To, TimeSpan? Flush, TimeSpan? Collector, long Full);
 }
