@@ -67,7 +67,7 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
 
         (int gaps, TimeSpan longestGap, TimeSpan slow) = witnesses.Gaps;
         await output.WriteLineAsync(string.Create(
-            CultureInfo.InvariantCulture, $"  the machine: a thread on each processor that only sleeps was kept waiting {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms; its reads of memory took five times as long, or more, for {slow.TotalMilliseconds:F0} ms, all processors together"));
+            CultureInfo.InvariantCulture, $"  the machine: a thread on each processor that only sleeps was kept waiting {gaps} times for over 5 ms, at the longest {longestGap.TotalMilliseconds:F1} ms; its reads of memory took five times as long, or more, for {slow.TotalMilliseconds:F0} ms, all processors together; it gave {witnesses.Stolen.TotalMilliseconds:F0} ms of them to others"));
         if (witnesses.Disk?.Flushes is { } flushes)
         {
             await output.WriteLineAsync(string.Create(

@@ -27,6 +27,7 @@ internal sealed partial class Witnesses : IDisposable
     private readonly ulong[] _memory = GC.AllocateUninitializedArray<ulong>(MemoryItems);
     private readonly Thread[] _threads;
     private readonly List<Gap>[] _gaps; // In order; each guarded by itself.
+    private readonly StolenTime _stolen;
     private volatile bool _isOver;
 
     /// <param name="disk">What it saw is missing too.</param>
@@ -34,12 +35,16 @@ internal sealed partial class Witnesses : IDisposable
     {
         Disk = disk;
         _gaps = [.. Enumerable.Range(0, Math.Min(Environment.ProcessorCount, ProcessorsMax)).Select(static _ => new List<Gap>())];
+        _stolen = new StolenTime(_gaps.Length);
         _memory.AsSpan().Fill(1); // Pages that nobody wrote to are none.
         _threads = [.. Enumerable.Range(0, _gaps.Length).Select(p => new Thread(() => Watch(p)) { IsBackground = true, Name = $"witness {p}" })];
         Array.ForEach(_threads, static t => t.Start());
     }
 
     public DiskWitness? Disk { get; }
+
+    /// <summary>What the machine that this one runs on gave to others, of all processors together.</summary>
+    public TimeSpan Stolen => _stolen.Total;
 
     /// <summary>How often one was kept waiting and the longest of these times; and for how long, of all together, the machine was slow.</summary>
     public (int Count, TimeSpan Longest, TimeSpan Slow) Gaps
@@ -69,12 +74,14 @@ internal sealed partial class Witnesses : IDisposable
     {
         IReadOnlyList<(long From, long To)> still = Disk?.Within(from, to) ?? [];
         long disk = still.Sum(static s => s.To - s.From);
-        return Stopwatch.GetElapsedTime(0, disk + (long)_gaps.Max(gaps =>
+        return Stopwatch.GetElapsedTime(0, disk + (long)Enumerable.Range(0, _gaps.Length).Max(processor =>
         {
+            // None twice: what was stolen is what a thread was late by, and neither counts beside a disk that stood still.
+            double stolen = _stolen.Within(processor, from, to) - still.Sum(s => _stolen.Within(processor, s.From, s.To));
+            List<Gap> gaps = _gaps[processor];
             lock (gaps)
             {
-                // None twice.
-                return gaps.Sum(gap => (Overlap(gap, from, to) - still.Sum(s => Overlap(gap, s.From, s.To))) * gap.Share);
+                return Math.Max(stolen, gaps.Sum(gap => (Overlap(gap, from, to) - still.Sum(s => Overlap(gap, s.From, s.To))) * gap.Share));
             }
         }));
     }
@@ -83,6 +90,7 @@ internal sealed partial class Witnesses : IDisposable
     {
         _isOver = true;
         Array.ForEach(_threads, static t => t.Join());
+        _stolen.Dispose();
     }
 
     private static long Overlap(Gap gap, long from, long to) => Math.Max(0, Math.Min(to, gap.To) - Math.Max(from, gap.From));
