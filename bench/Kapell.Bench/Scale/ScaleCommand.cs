@@ -103,7 +103,7 @@ internal static class ScaleCommand
         LatencyRecorder lateness = new();
         using DiskWitness? disk = options.DiskWitness.Value.Length > 0 ? new DiskWitness(options.DiskWitness.Value) : null;
         using Witnesses witnesses = new(disk);
-        await using TargetTimes target = new(options.Target.Value);
+        await using TargetTimes target = new(options.Target.Value, options.ServerPid.Value);
         Stalls stalls = new(Stopwatch.GetTimestamp(), witnesses, target);
         using CancellationTokenSource compacting = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         int compactions = 0;

@@ -128,6 +128,7 @@ internal sealed class ScaleLoad : IDisposable
         long begin = Stopwatch.GetTimestamp();
         UnderWay underWay = new();
         long sent = 0;
+        TimeSpan pausedBefore = GC.GetTotalPauseDuration();
         while (Stopwatch.GetElapsedTime(begin) < duration)
         {
             long due = (long)(Stopwatch.GetElapsedTime(begin).TotalSeconds * rate);
@@ -142,6 +143,12 @@ internal sealed class ScaleLoad : IDisposable
             cancellation.ThrowIfCancellationRequested();
             underWay.ThrowIfFailed();
             Thread.Sleep(1);
+            TimeSpan paused = GC.GetTotalPauseDuration();
+            if (paused > pausedBefore)
+            {
+                stalls.Paused(paused - pausedBefore);
+                pausedBefore = paused;
+            }
         }
 
         while (underWay.Count > 0)

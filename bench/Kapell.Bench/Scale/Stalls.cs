@@ -17,9 +17,12 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
     /// <summary>Slow puts that were due this close to one another belong to one stall.</summary>
     private static readonly TimeSpan Apart = TimeSpan.FromMilliseconds(100);
 
+    private static readonly TimeSpan PauseSeenWithin = TimeSpan.FromMilliseconds(5);
+
     private static readonly TimeSpan VerySlow = TimeSpan.FromMilliseconds(50);
 
     private readonly List<(TimeSpan Due, TimeSpan Took, TimeSpan SentLate)> _slow = []; // Guarded by itself.
+    private readonly List<(TimeSpan At, TimeSpan Took)> _pauses = []; // Of the generator; guarded by _slow.
     private readonly List<(TimeSpan From, TimeSpan To)> _compactions = []; // Guarded by _slow.
 
     /// <summary>A put is answered. From any thread.</summary>
@@ -37,6 +40,15 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
             {
                 _slow.Add((Stopwatch.GetElapsedTime(begin, dueAt), took, sentLate));
             }
+        }
+    }
+
+    /// <summary>All of the generator stood still for its own collector.</summary>
+    public void Paused(TimeSpan took)
+    {
+        lock (_slow)
+        {
+            _pauses.Add((Stopwatch.GetElapsedTime(begin), took));
         }
     }
 
@@ -114,20 +126,32 @@ internal sealed class Stalls(long begin, Witnesses witnesses, TargetTimes target
         }
     }
 
+    private TimeSpan Paused(Stall stall)
+    {
+        lock (_slow)
+        {
+            return new TimeSpan(_pauses.Where(p => p.At >= stall.At && p.At <= stall.End + PauseSeenWithin).Sum(static p => p.Took.Ticks));
+        }
+    }
+
     private TimeSpan Missing(Stall stall) => witnesses.Missing(At(stall.At), At(stall.End));
 
     private string Told(Stall stall)
     {
-        (TimeSpan? flush, TimeSpan? collector, long full) = target.Of(At(stall.At), At(stall.End));
-        string flushes = flush switch
+        TargetTold told = target.Of(At(stall.At), At(stall.End));
+        string text = told.Flush switch
         {
             null => "flushes not told",
             { Ticks: long.MaxValue } => "a flush longer than the histogram tells",
             { } atMost => string.Create(CultureInfo.InvariantCulture, $"flushes of up to {atMost.TotalMilliseconds:F0} ms"),
         };
-        return collector is { } still
-            ? string.Create(CultureInfo.InvariantCulture, $"{flushes}, collector {still.TotalMilliseconds:F1} ms{(full > 0 ? $" ({full} of all generations)" : "")}")
-            : flushes;
+        text += told.Collector is { } still
+            ? string.Create(CultureInfo.InvariantCulture, $", collector {still.TotalMilliseconds:F1} ms{(told.Full > 0 ? $" ({told.Full} of all generations)" : "")}")
+            : "";
+        text += told.Busiest is { } busiest
+            ? string.Create(CultureInfo.InvariantCulture, $", its busiest thread ran {busiest.Ran.TotalMilliseconds:F0} and waited {busiest.Waited.TotalMilliseconds:F0} ms")
+            : "";
+        return text + string.Create(CultureInfo.InvariantCulture, $", generator's collector {Paused(stall).TotalMilliseconds:F1} ms");
     }
 
     private long At(TimeSpan since) => begin + (long)(since.TotalSeconds * Stopwatch.Frequency);

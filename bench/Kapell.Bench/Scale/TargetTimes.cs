@@ -17,26 +17,25 @@ internal sealed class TargetTimes : IAsyncDisposable
     private static readonly TimeSpan Pace = TimeSpan.FromSeconds(1);
 
     private readonly HttpClient _http;
+    private readonly ThreadTimes _threads;
     private readonly List<Told> _told = []; // In order; guarded by itself.
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _asking;
 
-    public TargetTimes(string target)
+    public TargetTimes(string target, int process)
     {
+        _threads = new ThreadTimes(process);
         _http = new HttpClient { BaseAddress = new Uri(target), Timeout = TimeSpan.FromSeconds(5) };
         _asking = Task.Run(AskAsync);
     }
 
-    /// <summary>
-    /// The bound of the histogram that the longest flush of a time, in timestamps, did not pass, and for how long all stood still for the
-    /// collector in these seconds, and in how many collections of all; null for what the target did not tell.
-    /// </summary>
-    public (TimeSpan? Flush, TimeSpan? Collector, long Full) Of(long from, long to)
+    /// <summary>Of the seconds in which a time, in timestamps, lies.</summary>
+    public TargetTold Of(long from, long to)
     {
         lock (_told)
         {
             Told[] within = [.. _told.Where(l => l.To >= from && l.From <= to)];
-            return (within.Max(static t => t.Flush), within.Any(static t => t.Collector is not null) ? new TimeSpan(within.Sum(static t => t.Collector?.Ticks ?? 0)) : null, within.Sum(static t => t.Full));
+            return new TargetTold(within.Max(static t => t.Flush), within.Any(static t => t.Collector is not null) ? new TimeSpan(within.Sum(static t => t.Collector?.Ticks ?? 0)) : null, within.Sum(static t => t.Full), within.MaxBy(static t => t.Busiest?.Ran)?.Busiest);
         }
     }
 
@@ -59,13 +58,14 @@ internal sealed class TargetTimes : IAsyncDisposable
             while (true)
             {
                 long asked = Stopwatch.GetTimestamp();
+                (TimeSpan, TimeSpan)? busiest = _threads.Busiest();
                 string now = await _http.GetStringAsync("/metrics", _stop.Token);
                 List<(TimeSpan Bound, long Count)> flushes = Buckets(now);
                 TimeSpan? collecting = Number(now, Collecting) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
                 long full = (long)(Number(now, Full) ?? 0);
                 if (askedBefore > 0)
                 {
-                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(flushed, flushes), collecting - collected, full - fullBefore);
+                    Told told = new(askedBefore, Stopwatch.GetTimestamp(), Longest(flushed, flushes), collecting - collected, full - fullBefore, busiest);
                     lock (_told)
                     {
                         _told.Add(told);
@@ -115,5 +115,12 @@ internal sealed class TargetTimes : IAsyncDisposable
         return buckets;
     }
 
-    private readonly record struct Told(long From, long To, TimeSpan? Flush, TimeSpan? Collector, long Full);
+    private sealed record Told(long From, long To, TimeSpan? Flush, TimeSpan? Collector, long Full, (TimeSpan Ran, TimeSpan Waited)? Busiest);
 }
+
+/// <summary>What a target did in some seconds; null: it did not tell.</summary>
+/// <param name="Flush">The bound of the histogram that the longest flush did not pass.</param>
+/// <param name="Collector">For how long all stood still for it.</param>
+/// <param name="Full">Collections of all generations.</param>
+/// <param name="Busiest">Of the thread that ran most in one of the seconds: for how long it ran, and was ready to and did not.</param>
+internal readonly record struct TargetTold(TimeSpan? Flush, TimeSpan? Collector, long Full, (TimeSpan Ran, TimeSpan Waited)? Busiest);
