@@ -8,6 +8,8 @@ namespace Kapell.Bench.Scale;
 /// </summary>
 internal sealed class DiskWitness : IDisposable
 {
+    public const string Flag = "disk-witness";
+
     private const int WriteBytes = 400;
 
     /// <summary>Longer than the thread can be kept from running behind a flush that was quick, on two processors that are busy.</summary>
@@ -22,7 +24,7 @@ internal sealed class DiskWitness : IDisposable
     /// <param name="path">On the disk of whoever is measured; must not be there.</param>
     public DiskWitness(string path)
     {
-        _file = new FlushedFile(path, "disk-witness");
+        _file = new FlushedFile(path, Flag);
         _thread = new Thread(Watch) { IsBackground = true, Name = "disk witness" };
         _thread.Start();
     }

@@ -18,20 +18,33 @@ internal sealed class FlushedFile : IDisposable
     /// <exception cref="FlagException">There is such a file, or no such folder.</exception>
     public FlushedFile(string path, string flag)
     {
+        Demand(path, flag);
+        _path = path;
+        _file = new FileDisk().Open(path, DiskOpen.Create);
+        try
+        {
+            byte[] page = new byte[4096];
+            for (int at = 0; at < FileBytes; at += page.Length)
+            {
+                _file.Write(at, page);
+            }
+
+            _file.Flush();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <exception cref="FlagException">There is such a file, which would be deleted at the end, or no such folder.</exception>
+    public static void Demand(string path, string flag)
+    {
         if (Path.Exists(path) || !Directory.Exists(Path.GetDirectoryName(Path.GetFullPath(path))))
         {
             throw new FlagException($"--{flag}: {path} must be a new file in a folder that exists");
         }
-
-        _path = path;
-        _file = new FileDisk().Open(path, DiskOpen.Create);
-        byte[] page = new byte[4096];
-        for (int at = 0; at < FileBytes; at += page.Length)
-        {
-            _file.Write(at, page);
-        }
-
-        _file.Flush();
     }
 
     /// <summary>Returns when it is on the disk.</summary>

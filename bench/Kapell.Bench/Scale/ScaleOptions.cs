@@ -26,7 +26,7 @@ internal sealed class ScaleOptions
         Duration = _flags.Duration("duration", TimeSpan.FromMinutes(10), "length of the steady load; 0: none");
         Rate = _flags.Int("rate", 1000, "puts a second of the steady load, over the existing keys; sent whether or not the last are answered");
         CompactEvery = _flags.Duration("compact-every", TimeSpan.FromSeconds(60), "time between compactions to the newest revision");
-        DiskWitness = _flags.String("disk-witness", "", "new file on the target's disk, written and flushed 200 times a second beside the load to see when the disk stands still; deleted at the end");
+        DiskWitness = _flags.String(Scale.DiskWitness.Flag, "", "new file on the target's disk, written and flushed 200 times a second beside the load to see when the disk stands still; deleted at the end");
         Chart = _flags.String("chart", "", "file for the chart of CPU per operation by number of keys (SVG)");
         _flags.Examples.Add("Kapell.Bench scale --target http://127.0.0.1:2379 --server-pid 11 --sizes 10000,1000000 --duration 1m");
     }
@@ -87,6 +87,12 @@ internal sealed class ScaleOptions
         if (KeySize.Value is < 24 or > 4096 || ValueSize.Value is < 1 or > 65536 || Rate.Value is < 1 or > 1_000_000)
         {
             throw new FlagException("--key-size must be 24 to 4096, --val-size 1 to 65536, --rate 1 to 1000000");
+        }
+
+        if (DiskWitness.Value.Length > 0)
+        {
+            // Not only after the store was filled.
+            FlushedFile.Demand(DiskWitness.Value, Scale.DiskWitness.Flag);
         }
 
         return true;
