@@ -33,8 +33,7 @@ internal sealed class HealthEndpoints(ReplicaHost host, ServerMetrics metrics)
         MapChecks(routes, "/readyz", ready);
         MapGet(routes, "/version", WriteVersionAsync);
         MapGet(routes, "/debug/vars", context => DebugVars.ServeAsync(context, host));
-        routes.Map("/metrics", context => WriteAsync(
-            context, 200, "text/plain; version=0.0.4; charset=utf-8", metrics.Write()));
+        routes.Map("/metrics", context => MetricsText.ServeAsync(context, metrics.Write));
     }
 
     public static Task WriteVersionAsync(HttpContext context) => WriteAsync(

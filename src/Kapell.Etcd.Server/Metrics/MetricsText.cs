@@ -1,13 +1,30 @@
+using System.Buffers;
 using System.Globalization;
 using System.Text;
 using Kapell.Base;
+using Microsoft.AspNetCore.Http;
 
 namespace Kapell.Etcd.Server.Metrics;
 
-/// <summary>Writes metrics as Prometheus reads them: its text format, version 0.0.4.</summary>
-internal sealed class MetricsText
+/// <summary>
+/// Writes metrics as Prometheus reads them: its text format, version 0.0.4. Line by line into the buffers that are sent: as one string a member's
+/// are hundreds of kilobytes, and what is as large is collected together with all that is old, for which everything may stand still for tens of milliseconds.
+/// </summary>
+internal sealed class MetricsText(IBufferWriter<byte> output)
 {
-    private readonly StringBuilder _text = new();
+    public const string ContentType = "text/plain; version=0.0.4; charset=utf-8";
+
+    // Of a number: a decimal has 29 digits, a long 19.
+    private const int NumberMax = 64;
+
+    /// <summary>Answers a request with what is written. Nothing is sent before all of it is there, so who fails to write it answers with 500.</summary>
+    public static async Task ServeAsync(HttpContext context, Action<MetricsText> write)
+    {
+        context.Response.ContentType = ContentType;
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        write(new MetricsText(context.Response.BodyWriter));
+        await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
+    }
 
     public void Gauge(string name, string help, decimal value) => Single(name, help, "gauge", value);
 
@@ -15,7 +32,7 @@ internal sealed class MetricsText
 
     /// <summary>Values with labels, such as <c>To="8e9e05c52164694d"</c>; nothing when there is no value.</summary>
     public void Gauges<T>(string name, string help, IEnumerable<(string Labels, T Value)> samples)
-        where T : ISpanFormattable => Labelled(name, help, "gauge", samples);
+        where T : IUtf8SpanFormattable => Labelled(name, help, "gauge", samples);
 
     public void Counters(string name, string help, IEnumerable<(string Labels, long Value)> samples) => Labelled(name, help, "counter", samples);
 
@@ -32,20 +49,17 @@ internal sealed class MetricsText
                 any = true;
             }
 
-            string before = labels.Length > 0 ? labels + "," : "";
-            string alone = labels.Length > 0 ? "{" + labels + "}" : "";
             long[] counts = times.Cumulated();
             for (int i = 0; i < times.Bounds.Count; i++)
             {
-                _text.Append(CultureInfo.InvariantCulture, $"{name}_bucket{{{before}le=\"{times.Bounds[i]:0.######}\"}} {counts[i]}\n");
+                Bucket(name, labels).Put(times.Bounds[i], "0.######").Put("\"} ").Put(counts[i]).Put("\n");
             }
 
-            _text.Append(CultureInfo.InvariantCulture, $"{name}_bucket{{{before}le=\"+Inf\"}} {counts[^1]}\n");
-            _text.Append(CultureInfo.InvariantCulture, $"{name}_sum{alone} {times.Sum}\n{name}_count{alone} {counts[^1]}\n");
+            Bucket(name, labels).Put("+Inf\"} ").Put(counts[^1]).Put("\n");
+            Put(name).Put("_sum").Put(labels, "{", "}").Put(" ").Put(times.Sum).Put("\n");
+            Put(name).Put("_count").Put(labels, "{", "}").Put(" ").Put(counts[^1]).Put("\n");
         }
     }
-
-    public override string ToString() => _text.ToString();
 
     /// <summary>A label's value: whatever a client said may stand in it.</summary>
     public static string Escape(string value) =>
@@ -54,11 +68,11 @@ internal sealed class MetricsText
     private void Single(string name, string help, string kind, decimal value)
     {
         Head(name, help, kind);
-        _text.Append(CultureInfo.InvariantCulture, $"{name} {value}\n");
+        Put(name).Put(" ").Put(value).Put("\n");
     }
 
     private void Labelled<T>(string name, string help, string kind, IEnumerable<(string Labels, T Value)> samples)
-        where T : ISpanFormattable
+        where T : IUtf8SpanFormattable
     {
         bool any = false;
         foreach ((string labels, T value) in samples)
@@ -69,10 +83,31 @@ internal sealed class MetricsText
                 any = true;
             }
 
-            _text.Append(CultureInfo.InvariantCulture, $"{name}{{{labels}}} {value}\n");
+            Put(name).Put("{").Put(labels).Put("} ").Put(value).Put("\n");
         }
     }
 
     private void Head(string name, string help, string kind) =>
-        _text.Append(CultureInfo.InvariantCulture, $"# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        Put("# HELP ").Put(name).Put(" ").Put(help).Put("\n# TYPE ").Put(name).Put(" ").Put(kind).Put("\n");
+
+    // Up to the bound's first digit.
+    private MetricsText Bucket(string name, string labels) => Put(name).Put("_bucket{").Put(labels, "", ",").Put("le=\"");
+
+    private MetricsText Put(string text)
+    {
+        Encoding.UTF8.GetBytes(text, output);
+        return this;
+    }
+
+    // With something around it, if there is any of it.
+    private MetricsText Put(string text, string before, string behind) => text.Length > 0 ? Put(before).Put(text).Put(behind) : this;
+
+    private MetricsText Put<T>(T number, string format = "")
+        where T : IUtf8SpanFormattable
+    {
+        Span<byte> room = output.GetSpan(NumberMax);
+        Check.That(number.TryFormat(room, out int length, format, CultureInfo.InvariantCulture), "a number of a metric is short");
+        output.Advance(length);
+        return this;
+    }
 }

@@ -31,9 +31,8 @@ internal sealed class ServerMetrics(
         }
     }
 
-    public string Write()
+    public void Write(MetricsText text)
     {
-        MetricsText text = new();
         WriteServer(text);
         WriteStore(text);
         text.Gauge("etcd_disk_wal_write_bytes_total", "Total number of bytes written in WAL.", host.WalBytes);
@@ -44,7 +43,6 @@ internal sealed class ServerMetrics(
         peers.Write(text);
         CallMetrics.Write(text, calls);
         WriteProcess(text, host.Time);
-        return text.ToString();
     }
 
     private void WriteServer(MetricsText text)
@@ -166,7 +164,7 @@ internal sealed class ServerMetrics(
         text.Counter("dotnet_gc_pause_seconds_total", "Time in which everything stood still for a collection.", (decimal)GC.GetTotalPauseDuration().TotalSeconds);
         text.Gauges("dotnet_gc_last_pause_seconds", "The longest standstill of the last collection of each kind; 0 for none.", CollectionKinds.Select(static k =>
             ($"kind=\"{k.Name}\"", (decimal)LongestPause(GC.GetGCMemoryInfo(k.Kind)).TotalSeconds)));
-        int used = Directory.GetFileSystemEntries("/proc/self/fd").Length;
+        int used = Directory.EnumerateFileSystemEntries("/proc/self/fd").Count();
         decimal limit = OpenFilesMax();
         text.Gauge("process_open_fds", "Number of open file descriptors.", used);
         text.Gauge("process_max_fds", "Maximum number of open file descriptors.", limit);

@@ -24,7 +24,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
     {
         routes.MapGet("/metrics", MemberMetricsAsync);
         routes.MapGet("/health", HealthAsync);
-        routes.MapGet("/proxy/metrics", context => WriteAsync(context, 200, OwnMetrics()));
+        routes.MapGet("/proxy/metrics", context => MetricsText.ServeAsync(context, WriteOwn));
         routes.MapGet("/proxy/health", HealthAsync);
     }
 
@@ -35,9 +35,10 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
         {
             try
             {
-                string text = await client.GetStringAsync(new Uri(upstream.Address.TrimEnd('/') + "/metrics"), context.RequestAborted);
+                Uri page = new(upstream.Address.TrimEnd('/') + "/metrics");
+                using HttpResponseMessage told = (await client.GetAsync(page, HttpCompletionOption.ResponseHeadersRead, context.RequestAborted)).EnsureSuccessStatusCode();
                 upstreams.Heard(upstream);
-                await WriteAsync(context, 200, text);
+                await PassOnAsync(told, context);
                 return;
             }
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException && !context.RequestAborted.IsCancellationRequested)
@@ -47,6 +48,23 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
         }
 
         await WriteAsync(context, 503, "no member answers\n");
+    }
+
+    // Piece by piece, for it may be large. What breaks off later is cut off for the client too: it has some of it already.
+    private static async Task PassOnAsync(HttpResponseMessage told, HttpContext context)
+    {
+        context.Response.ContentType = MetricsText.ContentType;
+        context.Response.Headers.XContentTypeOptions = "nosniff";
+        using CancellationTokenSource late = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        late.CancelAfter(HealthTimeout);
+        try
+        {
+            await told.Content.CopyToAsync(context.Response.Body, late.Token);
+        }
+        catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
+        {
+            context.Abort();
+        }
     }
 
     // A key that nobody has: to be refused it is an answer too.
@@ -80,20 +98,18 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
         await WriteAsync(context, reason.Length == 0 ? 200 : 503, $"{{\"health\":\"{good}\",\"reason\":\"{JsonEncodedText.Encode(reason)}\"}}");
     }
 
-    private string OwnMetrics()
+    private void WriteOwn(MetricsText text)
     {
-        MetricsText text = new();
         (long spared, long responses) = watches.Spared;
         text.Gauge("etcd_grpc_proxy_watchers_coalescing_total", "Total number of current watchers coalescing", spared);
         text.Counter("etcd_grpc_proxy_events_coalescing_total", "Total number of events coalescing", responses);
         CallMetrics.WriteMethods(text, calls);
-        return text.ToString();
     }
 
     private static Task WriteAsync(HttpContext context, int status, string text)
     {
         context.Response.StatusCode = status;
-        context.Response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+        context.Response.ContentType = MetricsText.ContentType;
         context.Response.Headers.XContentTypeOptions = "nosniff";
         return context.Response.WriteAsync(text, context.RequestAborted);
     }
