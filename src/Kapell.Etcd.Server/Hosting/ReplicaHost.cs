@@ -27,13 +27,10 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private const int InboxMax = 65536;
     private static readonly TimeSpan RequestTimeout = TimeSpan.FromMilliseconds(ReplicaTurns.RequestMilliseconds);
 
-    private const int MaintenanceRecords = 16;
+    private const int MaintenanceRecords = 4;
     private const int MaintenanceStepMax = 2048;
-    private static readonly TimeSpan MaintenanceStepTime = TimeSpan.FromMilliseconds(1);
     private const int RoundsForOthers = 6;
     private const int FewWaiting = 2;
-    private static readonly TimeSpan MaintenancePause = TimeSpan.FromMilliseconds(1);
-    private static readonly TimeSpan TidyingPause = TimeSpan.FromMilliseconds(5);
 
     private readonly Replica _replica;
     private readonly ReplicaTurns _turns; // Of the owner's thread.
@@ -55,6 +52,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
     private ulong _nextRequest;
     private readonly PromptAnswers _prompt = new();
     private long _maintainedAt; // When the last step ended.
+    private long _maintainedFor; // What it took; both as timestamps.
     private volatile bool _isMaintenanceDue; // A step is in the inbox: never two, or whoever takes the turn would find the next one at its end.
     private int _turn; // 1 while a thread takes turns.
     private volatile bool _abandoned;
@@ -522,12 +520,12 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return true;
     }
 
-    /// <summary>Waits for the next turn, and meanwhile frees what was compacted: a millisecond of every two at most, whatever there is to do.</summary>
+    /// <summary>Waits for the next turn, and meanwhile frees what was compacted: a millisecond of every two at most, whatever there is to do, and less while that is slow.</summary>
     private void MaintainBetweenTurns()
     {
         while (_replica.IsMaintaining && !_stopping)
         {
-            TimeSpan pause = Store.IsTidying ? TidyingPause : MaintenancePause;
+            TimeSpan pause = MaintenancePace.RestAfter(_time.GetElapsedTime(0, Volatile.Read(ref _maintainedFor)), Store.IsTidying);
             if (!_isMaintenanceDue && _time.GetElapsedTime(Volatile.Read(ref _maintainedAt)) >= pause)
             {
                 _isMaintenanceDue = true;
@@ -562,10 +560,7 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
         return now >= next ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Ceiling(_time.GetElapsedTime(now, next).TotalMilliseconds));
     }
 
-    /// <summary>
-    /// About a millisecond's work. The clock is asked after every few records: where they lie in a large store one may cost thirty times
-    /// what another does.
-    /// </summary>
+    /// <summary>About as much work as <see cref="MaintenancePace"/> gives a step.</summary>
     private void MaintainStep()
     {
         long began = _time.GetTimestamp();
@@ -578,12 +573,13 @@ public sealed class ReplicaHost : IReplicaDuties, IPeerEvents, IDeferred, IAsync
             records += MaintenanceRecords;
             ended = _time.GetTimestamp();
         }
-        while (_replica.IsMaintaining && records < MaintenanceStepMax && _time.GetElapsedTime(began, ended) < MaintenanceStepTime);
+        while (_replica.IsMaintaining && records < MaintenanceStepMax && _time.GetElapsedTime(began, ended) < MaintenancePace.StepTime);
         if (compacting)
         {
             Times.Compactions.Step(began, ended: !Store.IsCompacting);
         }
 
+        Volatile.Write(ref _maintainedFor, ended - began);
         Volatile.Write(ref _maintainedAt, ended);
         _isMaintenanceDue = false;
     }
