@@ -22,7 +22,6 @@ internal static class MaintenancePace
     public static TimeSpan RestAfter(TimeSpan took, bool tidying)
     {
         TimeSpan pause = tidying ? TidyingPause : Pause;
-        TimeSpan rest = took < StepTime * 2 ? TimeSpan.Zero : took < RestMax / RestPerSlowStep ? took * RestPerSlowStep : RestMax;
-        return rest > pause ? rest : pause;
+        return took < StepTime * 2 ? pause : new TimeSpan(Math.Clamp(took.Ticks * RestPerSlowStep, pause.Ticks, RestMax.Ticks));
     }
 }
