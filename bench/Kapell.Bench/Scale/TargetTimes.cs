@@ -59,7 +59,7 @@ internal sealed class TargetTimes : IAsyncDisposable
             {
                 long asked = Stopwatch.GetTimestamp();
                 (TimeSpan, TimeSpan)? busiest = _threads.Busiest();
-                string now = await _http.GetStringAsync("/metrics", _stop.Token);
+                List<string> now = await LinesAsync();
                 List<(TimeSpan Bound, long Count)> flushes = Buckets(now);
                 TimeSpan? collecting = Number(now, Collecting) is { } seconds ? TimeSpan.FromSeconds(seconds) : null;
                 long full = (long)(Number(now, Full) ?? 0);
@@ -80,10 +80,26 @@ internal sealed class TargetTimes : IAsyncDisposable
         {
             // The load is over.
         }
-        catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
+        catch (Exception e) when (e is HttpRequestException or IOException or OperationCanceledException)
         {
             // A target without /metrics: what follows is told as unknown.
         }
+    }
+
+    // Only what is looked at, and never the whole page as one string: that would be collected with all that is old, and hold up the load.
+    private async Task<List<string>> LinesAsync()
+    {
+        using StreamReader page = new(await _http.GetStreamAsync("/metrics", _stop.Token));
+        List<string> lines = [];
+        while (await page.ReadLineAsync(_stop.Token) is { } line)
+        {
+            if (line.StartsWith(Metric, StringComparison.Ordinal) || line.StartsWith(Collecting, StringComparison.Ordinal) || line.StartsWith(Full, StringComparison.Ordinal))
+            {
+                lines.Add(line);
+            }
+        }
+
+        return lines;
     }
 
     // Each bucket counts all below its bound: the first that has grown by as much as the last holds the longest.
@@ -99,13 +115,13 @@ internal sealed class TargetTimes : IAsyncDisposable
         return all == 0 ? TimeSpan.Zero : now[last].Bound;
     }
 
-    private static double? Number(string metrics, string name) =>
-        metrics.Split('\n').FirstOrDefault(l => l.StartsWith(name, StringComparison.Ordinal)) is { } line ? double.Parse(line[name.Length..], CultureInfo.InvariantCulture) : null;
+    private static double? Number(List<string> metrics, string name) =>
+        metrics.Find(l => l.StartsWith(name, StringComparison.Ordinal)) is { } line ? double.Parse(line[name.Length..], CultureInfo.InvariantCulture) : null;
 
-    private static List<(TimeSpan Bound, long Count)> Buckets(string metrics)
+    private static List<(TimeSpan Bound, long Count)> Buckets(List<string> metrics)
     {
         List<(TimeSpan, long)> buckets = [];
-        foreach (string line in metrics.Split('\n').Where(static l => l.StartsWith(Metric, StringComparison.Ordinal)))
+        foreach (string line in metrics.Where(static l => l.StartsWith(Metric, StringComparison.Ordinal)))
         {
             string[] parts = line[Metric.Length..].Split("\"} ");
             TimeSpan bound = parts[0] == Everything ? TimeSpan.MaxValue : TimeSpan.FromSeconds(double.Parse(parts[0], CultureInfo.InvariantCulture));
