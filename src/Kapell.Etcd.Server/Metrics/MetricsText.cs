@@ -12,18 +12,22 @@ namespace Kapell.Etcd.Server.Metrics;
 /// </summary>
 internal sealed class MetricsText(IBufferWriter<byte> output)
 {
-    public const string ContentType = "text/plain; version=0.0.4; charset=utf-8";
-
     // Of a number: a decimal has 29 digits, a long 19.
     private const int NumberMax = 64;
 
     /// <summary>Answers a request with what is written. Nothing is sent before all of it is there, so who fails to write it answers with 500.</summary>
     public static async Task ServeAsync(HttpContext context, Action<MetricsText> write)
     {
-        context.Response.ContentType = ContentType;
-        context.Response.Headers.XContentTypeOptions = "nosniff";
+        Announce(context.Response);
         write(new MetricsText(context.Response.BodyWriter));
         await context.Response.BodyWriter.FlushAsync(context.RequestAborted);
+    }
+
+    /// <summary>The headers of such a text.</summary>
+    public static void Announce(HttpResponse response)
+    {
+        response.ContentType = "text/plain; version=0.0.4; charset=utf-8";
+        response.Headers.XContentTypeOptions = "nosniff";
     }
 
     public void Gauge(string name, string help, decimal value) => Single(name, help, "gauge", value);

@@ -28,43 +28,35 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
         routes.MapGet("/proxy/health", HealthAsync);
     }
 
+    // Piece by piece, for it may be large. When it breaks off while nothing was passed on yet, another member is asked.
     private async Task MemberMetricsAsync(HttpContext context)
     {
-        using HttpClient client = new(upstreams.Handler, disposeHandler: false) { Timeout = HealthTimeout };
+        using HttpClient client = new(upstreams.Handler, disposeHandler: false) { Timeout = Timeout.InfiniteTimeSpan };
         foreach (Upstream upstream in upstreams.InOrder())
         {
+            using CancellationTokenSource late = new(HealthTimeout, time);
+            using CancellationTokenSource either = CancellationTokenSource.CreateLinkedTokenSource(late.Token, context.RequestAborted);
             try
             {
                 Uri page = new(upstream.Address.TrimEnd('/') + "/metrics");
-                using HttpResponseMessage told = (await client.GetAsync(page, HttpCompletionOption.ResponseHeadersRead, context.RequestAborted)).EnsureSuccessStatusCode();
+                using HttpResponseMessage told = (await client.GetAsync(page, HttpCompletionOption.ResponseHeadersRead, either.Token)).EnsureSuccessStatusCode();
+                MetricsText.Announce(context.Response);
+                await told.Content.CopyToAsync(context.Response.Body, either.Token);
                 upstreams.Heard(upstream);
-                await PassOnAsync(told, context);
                 return;
             }
             catch (Exception e) when (e is HttpRequestException or OperationCanceledException && !context.RequestAborted.IsCancellationRequested)
             {
-                upstreams.Suspect(upstream, e.Message);
+                upstreams.Suspect(upstream, late.IsCancellationRequested ? $"no whole answer within {HealthTimeout.TotalSeconds:F0} s" : e.Message);
+                if (context.Response.HasStarted)
+                {
+                    context.Abort();
+                    return;
+                }
             }
         }
 
         await WriteAsync(context, 503, "no member answers\n");
-    }
-
-    // Piece by piece, for it may be large. What breaks off later is cut off for the client too: it has some of it already.
-    private static async Task PassOnAsync(HttpResponseMessage told, HttpContext context)
-    {
-        context.Response.ContentType = MetricsText.ContentType;
-        context.Response.Headers.XContentTypeOptions = "nosniff";
-        using CancellationTokenSource late = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        late.CancelAfter(HealthTimeout);
-        try
-        {
-            await told.Content.CopyToAsync(context.Response.Body, late.Token);
-        }
-        catch (Exception e) when (e is HttpRequestException or OperationCanceledException)
-        {
-            context.Abort();
-        }
     }
 
     // A key that nobody has: to be refused it is an answer too.
@@ -109,8 +101,7 @@ internal sealed class ProxyPages(Upstreams upstreams, CallCounter calls, SharedW
     private static Task WriteAsync(HttpContext context, int status, string text)
     {
         context.Response.StatusCode = status;
-        context.Response.ContentType = MetricsText.ContentType;
-        context.Response.Headers.XContentTypeOptions = "nosniff";
+        MetricsText.Announce(context.Response);
         return context.Response.WriteAsync(text, context.RequestAborted);
     }
 }

@@ -1,8 +1,11 @@
 using System.Buffers;
 using System.Globalization;
+using System.Net;
 using System.Text;
 using Kapell.Base;
 using Kapell.Etcd.Server.Metrics;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
 using Xunit;
 
 namespace Kapell.Etcd.Tests.Metrics;
@@ -70,6 +73,26 @@ public sealed class MetricsTextTests
         new MetricsText(pieces).Counters("c_total", "Many.", Enumerable.Range(0, Many).Select(static i => ($"number=\"{i.ToString(CultureInfo.InvariantCulture)}\"", (long)i)));
         Assert.True(pieces.Written > 85_000);
         Assert.InRange(pieces.LargestAsked, 1, 1024);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(20_000)]
+    public async Task Half_a_page_is_never_sent(int lines)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
+        builder.WebHost.UseKestrelCore().UseSockets().ConfigureKestrel(static kestrel => kestrel.Listen(IPAddress.Loopback, 0));
+        await using WebApplication app = builder.Build();
+        app.Run(context => MetricsText.ServeAsync(context, text =>
+        {
+            text.Counters("c_total", "Many.", Enumerable.Range(0, lines).Select(static i => ($"n=\"{i.ToString(CultureInfo.InvariantCulture)}\"", 1L)));
+            throw new IOException("what is read for it cannot be read");
+        }));
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        using HttpClient client = new();
+        using HttpResponseMessage told = await client.GetAsync(new Uri(app.Urls.Single()), TestContext.Current.CancellationToken);
+        Assert.Equal(HttpStatusCode.InternalServerError, told.StatusCode);
+        Assert.Empty(await told.Content.ReadAsByteArrayAsync(TestContext.Current.CancellationToken));
     }
 
     private static string Written(Action<MetricsText> write)
